@@ -1,0 +1,85 @@
+import { KvError } from "./errors.ts";
+import { LAST_MOMENT_MS } from "./limits.ts";
+
+/** What is stored under a key. */
+export interface StoredEntry {
+  /** The value's JSON text, as it came, in UTF-8. */
+  value: Uint8Array;
+  /** The metadata's JSON text, as it came, or `null` for none. */
+  metadata: string | null;
+  /** The epoch millisecond from which the entry is gone, or `null` for never. */
+  expiresAt: number | null;
+  /** Names the one write that made this entry; the `ETag` is this in quotes. ASCII letters, digits, `-` and `_`. */
+  version: string;
+}
+
+/**
+ * What must hold for a write to happen (RFC 9110, section 13.1). Both parts must hold where both are given. Versions are
+ * compared with the entry that lives at the moment of the write; an expired one counts as none.
+ */
+export interface Condition {
+  /** `"*"`: there is an entry. A list: there is one and its version is listed. */
+  ifMatch?: "*" | readonly string[];
+  /** `"*"`: there is no entry. A list: there is none, or its version is not listed. */
+  ifNoneMatch?: "*" | readonly string[];
+}
+
+/** Whether an entry has not expired at `now` (epoch milliseconds): it is gone from the millisecond of its expiry. */
+export function isLive(entry: { expiresAt: number | null }, now: number): boolean {
+  return entry.expiresAt === null || entry.expiresAt > now;
+}
+
+/** Whether a condition holds for the version of the live entry, `null` where there is none. */
+export function conditionHolds(condition: Condition | undefined, version: string | null): boolean {
+  const { ifMatch, ifNoneMatch } = condition ?? {};
+  if (ifMatch !== undefined) {
+    if (version === null) return false;
+    if (ifMatch !== "*" && !ifMatch.includes(version)) return false;
+  }
+  if (ifNoneMatch !== undefined && version !== null) {
+    if (ifNoneMatch === "*" || ifNoneMatch.includes(version)) return false;
+  }
+  return true;
+}
+
+/** When a value is to expire: `ttl` in seconds from now or `expiration` in Unix seconds, both may have fractions. */
+export interface Expiry {
+  ttl?: number | null | undefined;
+  expiration?: number | null | undefined;
+}
+
+/**
+ * The epoch millisecond at which an entry written at `now` expires, `null` for never. Fractions of a millisecond are
+ * rounded up. Throws `invalid_request` where both are given, a ttl is not greater than 0, an expiration is not in the
+ * future, or the moment is past the year 275760.
+ */
+export function expiresAtOf({ ttl, expiration }: Expiry, now: number): number | null {
+  if (ttl != null && expiration != null) throw refusal("expiration", `Expected "ttl" or "expiration", got both`);
+  if (ttl != null) {
+    if (!(ttl > 0)) throw refusal("ttl", `Expected a number of seconds greater than 0, got ${ttl}`);
+    return withinTime("ttl", now + Math.ceil(roundOff(ttl * 1000)));
+  }
+  if (expiration != null) {
+    const expiresAt = withinTime("expiration", Math.ceil(roundOff(expiration * 1000)));
+    if (!(expiresAt > now)) {
+      throw refusal("expiration", `Expected Unix seconds in the future (now is ${now / 1000}), got ${expiration}`);
+    }
+    return expiresAt;
+  }
+  return null;
+}
+
+/** Takes the noise of binary fractions off a product: 1.1 s is 1100 ms, not 1100.0000000000002 ms rounded up. */
+function roundOff(milliseconds: number): number {
+  const nearest = Math.round(milliseconds);
+  return Math.abs(milliseconds - nearest) < 1e-6 * Math.max(1, Math.abs(nearest) * 1e-9) ? nearest : milliseconds;
+}
+
+function withinTime(path: string, expiresAt: number): number {
+  if (expiresAt <= LAST_MOMENT_MS) return expiresAt;
+  throw refusal(path, "Expected a moment no later than the year 275760; leave it out for a value that stays");
+}
+
+function refusal(path: string, message: string): KvError {
+  return new KvError("invalid_request", `${path}: ${message}`, { issues: [{ path, message }] });
+}

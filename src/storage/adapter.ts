@@ -1,0 +1,108 @@
+/**
+ * The contract of a storage engine. An adapter is a factory that returns such an object: `memoryStorage(): StorageAdapter`.
+ *
+ * An adapter keeps what it is given and decides nothing: keys are valid and in bounds, values and metadata are checked
+ * JSON text, times are absolute, and the `Store` has already refused what the capabilities exclude. It never parses JSON,
+ * never reads a clock and never sees an option of the service.
+ */
+import type { Condition, StoredEntry } from "../core/entry.ts";
+
+export type { Condition, StoredEntry } from "../core/entry.ts";
+
+/** A value now or later: an engine in the same process need not wait. */
+export type Awaitable<T> = T | Promise<T>;
+
+export interface StorageAdapter {
+  /** The engine's name, as `/admin/info` shows it: `sqlite`. */
+  readonly engine: string;
+  readonly capabilities: StorageCapabilities;
+
+  /** The entry under a key, whether it has expired or not (the store decides), or `null`. */
+  get(key: string): Awaitable<StoredEntry | null>;
+
+  /** The entries under several keys, in their order. Left out, the store calls `get` for each. */
+  getMany?(keys: readonly string[]): Awaitable<(StoredEntry | null)[]>;
+
+  /**
+   * Applies operations in their order, each with its own condition, evaluated against what lives at `options.now` and what
+   * earlier operations left. Answers one outcome an operation once they are durable. With `atomic`, either every condition
+   * holds and all are applied, or nothing is, and at least one outcome is `"refused"`.
+   */
+  write(operations: readonly WriteOperation[], options: WriteOptions): Awaitable<WriteOutcome[]>;
+
+  /** One page of keys, live at `query.now`. */
+  list(query: ListQuery): Awaitable<ListResult>;
+
+  /** Creates or upgrades what the engine needs and names the steps that ran; safe when called twice at once. */
+  migrate?(): Awaitable<string[]>;
+
+  /** Removes up to `limit` entries that expired at or before `now`, in one short step, and says how many went. */
+  sweep?(now: number, limit: number): Awaitable<number>;
+
+  /** Ends connections and files. Nothing is called afterwards. */
+  close?(): Awaitable<void>;
+}
+
+/** What an engine can do, as data. The store refuses the rest with `unsupported` before the adapter is called. */
+export interface StorageCapabilities {
+  /** `eventual`: a read may for a while miss a write that was answered. The store passes it on; callers must know. */
+  readonly consistency: "strong" | "eventual";
+  /** Whether conditions are checked and applied in one step. `false`: the store refuses every conditional write. */
+  readonly conditional: boolean;
+  /** How much one atomic `write` may hold; `false`: the store refuses every atomic batch. */
+  readonly atomic: false | { readonly operations: number; readonly bytes: number };
+  /** Whether `list` gives keys in the byte order of UTF-8. Otherwise in an order of the engine's own. */
+  readonly ordered: boolean;
+  /** Whether pages of one walk can show one moment; exports say so where it is `false`. */
+  readonly snapshot: boolean;
+  /** Whether a delete knows if there was something to delete. `false`: the store answers `true` always. */
+  readonly reportsDelete: boolean;
+  /** The longest key, value and metadata in bytes; the store refuses more with `too_large`. */
+  readonly maxKey: number;
+  readonly maxValue: number;
+  readonly maxMetadata: number;
+}
+
+export type WriteOperation =
+  | {
+      readonly kind: "put";
+      readonly key: string;
+      readonly entry: StoredEntry;
+      readonly condition?: Condition | undefined;
+    }
+  | { readonly kind: "delete"; readonly key: string; readonly condition?: Condition | undefined };
+
+export interface WriteOptions {
+  /** Epoch milliseconds: what expired by then counts as absent. */
+  readonly now: number;
+  readonly atomic: boolean;
+}
+
+/** `refused`: the condition did not hold. `absent`: nothing live was there to delete. */
+export type WriteOutcome = "written" | "deleted" | "absent" | "refused";
+
+export interface ListQuery {
+  /** Only keys that begin with these very characters; empty for all. */
+  readonly prefix: string;
+  /** Where the page before ended, in the adapter's own words, or `null` for the first page. */
+  readonly cursor: string | null;
+  /** How many entries the page may hold, at least 1. It may hold fewer, even none. */
+  readonly limit: number;
+  /**
+   * `null`: values are left out. Otherwise they are included, and the page also stops after the entry that takes the
+   * values to this many bytes or more.
+   */
+  readonly valueBytes: number | null;
+  readonly now: number;
+}
+
+export interface ListedEntry extends Omit<StoredEntry, "value"> {
+  readonly key: string;
+  readonly value: Uint8Array | null;
+}
+
+export interface ListResult {
+  readonly entries: ListedEntry[];
+  /** What the next page takes as its `cursor`, or `null` where the walk has ended. */
+  readonly cursor: string | null;
+}

@@ -1,0 +1,18 @@
+/** What a caller may do: `read` (get, head, list), `write` (that, put and delete), `admin` (everything). */
+export type Scope = "read" | "write" | "admin";
+
+const RANK: Readonly<Record<Scope, number>> = { read: 0, write: 1, admin: 2 };
+
+/** Who a request comes from, in `c.var.principal`. */
+export interface Principal {
+  id: string;
+  strategy: "api-key" | "basic" | "jwt" | "custom";
+  scope: Scope;
+  /** The payload of a JWT. */
+  claims?: Readonly<Record<string, unknown>>;
+}
+
+/** Whether a scope includes another. */
+export function includesScope(scope: Scope, needed: Scope): boolean {
+  return RANK[scope] >= RANK[needed];
+}

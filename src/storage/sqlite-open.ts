@@ -1,0 +1,138 @@
+import { statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { KvError } from "../core/errors.ts";
+
+const STARTUP_BUSY_MS = 10_000;
+const SERVING_BUSY_MS = 250;
+
+/** The steps that make and upgrade the schema, oldest first; `PRAGMA user_version` counts those that ran. */
+const MIGRATIONS: readonly { name: string; sql: string }[] = [
+  {
+    name: "0001-create-table",
+    // The value is the last column: what stands after a long value can only be read by walking through all its pages.
+    sql: `
+      CREATE TABLE workertown_kv (
+        namespace TEXT NOT NULL,
+        name BLOB NOT NULL,
+        metadata TEXT,
+        expires_at INTEGER,
+        version TEXT NOT NULL,
+        updated_at INTEGER NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (namespace, name)
+      );
+      CREATE INDEX workertown_kv_expires ON workertown_kv (namespace, expires_at) WHERE expires_at IS NOT NULL;`,
+  },
+];
+
+/** An open database with its schema in place. Throws an `Error` of one line that names the path and the mend. */
+export function openDatabase(path: string): DatabaseSync {
+  const memory = path === ":memory:";
+  const file = memory ? path : resolve(path);
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(file);
+    database.exec(`PRAGMA busy_timeout = ${STARTUP_BUSY_MS}`);
+    versionOf(database);
+    database.exec("PRAGMA journal_mode = WAL");
+    database.exec("PRAGMA synchronous = FULL");
+    migrateDatabase(database);
+    // A wait for another process's lock stalls this one whole, so that it is short; the writes try again by themselves.
+    database.exec(`PRAGMA busy_timeout = ${SERVING_BUSY_MS}`);
+    return database;
+  } catch (error) {
+    if (database?.isOpen) database.close();
+    throw memory
+      ? error
+      : new Error(`Cannot open the database ${JSON.stringify(file)}: ${mend(file, error)}`, { cause: error });
+  }
+}
+
+/** Runs the steps that have not run and names them; safe when several processes do so at once. */
+export function migrateDatabase(database: DatabaseSync): string[] {
+  if (versionOf(database) === MIGRATIONS.length) return [];
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    const version = versionOf(database);
+    const steps = MIGRATIONS.slice(version);
+    for (const { sql } of steps) database.exec(sql);
+    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    database.exec("COMMIT");
+    return steps.map(({ name }) => name);
+  } catch (error) {
+    if (database.isTransaction) database.exec("ROLLBACK");
+    throw error;
+  }
+}
+
+/** How many steps have run; throws where they are more than this version knows, before anything is changed. */
+function versionOf(database: DatabaseSync): number {
+  const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
+  if (version <= MIGRATIONS.length) return version;
+  throw new Error(
+    `it was made by a newer version (its schema is ${version}, this version knows ${MIGRATIONS.length}); update @workertown/kv`,
+  );
+}
+
+/** What is wrong with the file, and what to do. */
+function mend(file: string, error: unknown): string {
+  const kind = (path: string) => {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    return stats === undefined ? "nothing" : stats.isDirectory() ? "folder" : "file";
+  };
+  const folder = dirname(file);
+  if (kind(file) === "folder") return "it is a folder; name a file in it";
+  if (kind(folder) !== "folder") return `there is no folder ${JSON.stringify(folder)}; create it or name another path`;
+  switch (sqliteCode(error)) {
+    case NOT_A_DATABASE:
+      return "it is not an SQLite database; move it away or name another path";
+    case CORRUPT:
+      return "it is damaged; restore it from a backup or name another path";
+    case CANNOT_OPEN:
+    case READ_ONLY:
+      return "it cannot be read and written; check the permissions of the file and of its folder";
+    default:
+      return (error as Error).message;
+  }
+}
+
+const BUSY = 5;
+const READ_ONLY = 8;
+const CORRUPT = 11;
+const FULL = 13;
+const CANNOT_OPEN = 14;
+const NOT_A_DATABASE = 26;
+
+/** SQLite's result codes by the text of their errors: Deno's errors carry nothing else. */
+const CODES: readonly [code: number, text: string][] = [
+  [BUSY, "database is locked"],
+  [6, "database table is locked"],
+  [7, "out of memory"],
+  [READ_ONLY, "attempt to write a readonly database"],
+  [10, "disk I/O error"],
+  [CORRUPT, "database disk image is malformed"],
+  [FULL, "database or disk is full"],
+  [CANNOT_OPEN, "unable to open database file"],
+  [NOT_A_DATABASE, "file is not a database"],
+];
+
+function sqliteCode(error: unknown): number | undefined {
+  const { errcode, message } = error as { errcode?: unknown; message?: unknown };
+  // The low byte is the code, the rest says more about it.
+  if (typeof errcode === "number") return errcode & 0xff;
+  return CODES.find(([, text]) => typeof message === "string" && message.startsWith(text))?.[0];
+}
+
+/** Whether another process holds the lock. */
+export function isBusy(error: unknown): boolean {
+  return sqliteCode(error) === BUSY;
+}
+
+/** The error as the store knows it: `storage_full`, `unavailable` with its cause, or itself where it is a fault of ours. */
+export function failureOf(error: unknown): unknown {
+  const code = sqliteCode(error);
+  if (code === FULL) return new KvError("storage_full", "The disk is full; nothing was changed", { cause: error });
+  if (!CODES.some(([known]) => known === code)) return error;
+  return new KvError("unavailable", "The database cannot be used at the moment", { cause: error });
+}

@@ -1,0 +1,280 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Condition, WriteOperation } from "../../src/storage/adapter.ts";
+import { sqliteStorage } from "../../src/storage/sqlite.ts";
+
+let folder: string;
+let path: string;
+const now = 1_000_000;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "kv-sqlite-"));
+  path = join(folder, "kv.sqlite");
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function put(key: string, text = "1", condition?: Condition): WriteOperation {
+  const entry = { value: new TextEncoder().encode(text), metadata: null, expiresAt: null, version: `v-${text.length}` };
+  return { kind: "put", key, entry, condition };
+}
+
+const keysOf = async (storage: ReturnType<typeof sqliteStorage>) =>
+  (await storage.list({ prefix: "", cursor: null, limit: 1000, valueBytes: null, now })).entries.map(({ key }) => key);
+
+/** Counts the statements that the adapter runs by their first words, and may fail some of them. */
+function spyExec(fail?: (sql: string) => void) {
+  const exec = DatabaseSync.prototype.exec;
+  const seen: string[] = [];
+  vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, sql: string) {
+    seen.push(sql);
+    fail?.(sql);
+    exec.call(this, sql);
+  });
+  return seen;
+}
+
+describe("group commit", () => {
+  test("writes of one turn share one transaction and keep their order", async () => {
+    const storage = sqliteStorage({ path });
+    const seen = spyExec();
+    const outcomes = await Promise.all([
+      storage.write([put("a", "1", { ifNoneMatch: "*" })], { now, atomic: false }),
+      storage.write([put("a", "22", { ifMatch: ["v-1"] })], { now, atomic: false }),
+      storage.write([put("b"), put("a", "x", { ifNoneMatch: "*" })], { now, atomic: true }),
+      storage.write([{ kind: "delete", key: "a", condition: { ifMatch: ["v-2"] } }], { now, atomic: false }),
+      storage.write([put("a", "333", { ifNoneMatch: "*" })], { now, atomic: false }),
+    ]);
+    expect(outcomes).toEqual([["written"], ["written"], ["written", "refused"], ["deleted"], ["written"]]);
+    expect(seen.filter((sql) => sql === "COMMIT")).toHaveLength(1);
+    expect(await keysOf(storage)).toEqual(["a"]);
+    await storage.close?.();
+  });
+
+  test("nothing is to be read before the commit, and everything once it was answered", async () => {
+    const storage = sqliteStorage({ path });
+    const other = new DatabaseSync(path);
+    const count = other.prepare("SELECT count(*) AS n FROM workertown_kv");
+    const written = storage.write([put("a")], { now, atomic: false });
+    expect(await storage.get("a")).toBeNull();
+    await written;
+    expect(count.get()?.n).toBe(1);
+    other.close();
+    await storage.close?.();
+  });
+
+  test("a commit that fails rejects all of its calls and changes nothing", async () => {
+    const storage = sqliteStorage({ path });
+    const seen = spyExec((sql) => {
+      if (sql === "COMMIT") throw Object.assign(new Error("disk I/O error"), { errcode: 778 });
+    });
+    const calls = [put("a"), put("b")].map((operation) => storage.write([operation], { now, atomic: false }));
+    const outcomes = await Promise.allSettled(calls);
+    expect(outcomes.map((outcome) => outcome.status === "rejected" && outcome.reason.code)).toEqual([
+      "unavailable",
+      "unavailable",
+    ]);
+    expect(seen).toContain("ROLLBACK");
+    vi.restoreAllMocks();
+    expect(await keysOf(storage)).toEqual([]);
+    expect(await storage.write([put("c")], { now, atomic: false })).toEqual(["written"]);
+    await storage.close?.();
+  });
+
+  test("a call that fails undoes itself alone", async () => {
+    const storage = sqliteStorage({ path });
+    const broken = { ...put("b"), entry: { ...(put("b") as { entry: object }).entry, version: null } } as never;
+    const outcomes = await Promise.allSettled([
+      storage.write([put("a")], { now, atomic: false }),
+      storage.write([put("c"), broken], { now, atomic: false }),
+      storage.write([broken], { now, atomic: false }),
+      storage.write([put("d"), put("e")], { now, atomic: true }),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "fulfilled"]);
+    expect(await keysOf(storage)).toEqual(["a", "d", "e"]);
+    await storage.close?.();
+  });
+
+  test("close waits for the writes that are under way", async () => {
+    const storage = sqliteStorage({ path });
+    const writes = Array.from({ length: 600 }, (_, index) => storage.write([put(`k${index}`)], { now, atomic: false }));
+    await storage.close?.();
+    expect((await Promise.all(writes)).length).toBe(600);
+    const again = sqliteStorage({ path });
+    expect(await keysOf(again)).toHaveLength(600);
+    await again.close?.();
+  });
+});
+
+describe("errors while it runs", () => {
+  test("a full disk is storage_full for the call that does not fit, and the others go through", async () => {
+    const exec = DatabaseSync.prototype.exec;
+    vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, sql: string) {
+      exec.call(this, sql);
+      if (sql.includes("synchronous")) exec.call(this, "PRAGMA max_page_count = 30");
+    });
+    const storage = sqliteStorage({ path });
+    const outcomes = await Promise.allSettled([
+      storage.write([put("a")], { now, atomic: false }),
+      storage.write([put("b"), put("c", "x".repeat(500_000))], { now, atomic: false }),
+      storage.write([put("d")], { now, atomic: false }),
+    ]);
+    expect(outcomes[1]).toMatchObject({ status: "rejected", reason: { name: "KvError", code: "storage_full" } });
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    expect(await keysOf(storage)).toEqual(["a", "d"]);
+    await storage.close?.();
+  });
+
+  test("a write waits for another process's write without holding up reads", async () => {
+    const storage = sqliteStorage({ path });
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    const written = storage.write([put("a")], { now, atomic: false });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await storage.get("a")).toBeNull();
+    other.exec("COMMIT");
+    expect(await written).toEqual(["written"]);
+    other.close();
+    await storage.close?.();
+  });
+
+  test("a lock that stays is unavailable, and a missing table is a fault of its own", async () => {
+    const storage = sqliteStorage({ path });
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    expect(() => storage.sweep?.(now, 1)).toThrow(expect.objectContaining({ code: "unavailable" }));
+    other.exec("COMMIT");
+    other.exec("DROP TABLE workertown_kv");
+    expect(() => storage.get("a")).toThrow("no such table");
+    other.close();
+    await storage.close?.();
+  });
+});
+
+describe("the file", () => {
+  test("opened again it holds what was written", async () => {
+    const first = sqliteStorage({ path });
+    await first.write([put("a", `{"x":1.0}`)], { now, atomic: false });
+    await first.close?.();
+    const second = sqliteStorage({ path });
+    expect(Buffer.from((await second.get("a"))?.value ?? []).toString()).toBe(`{"x":1.0}`);
+    await second.close?.();
+  });
+
+  test("plain SQL reads it, and values are text", async () => {
+    const storage = sqliteStorage({ path, namespace: "n" });
+    const entry = { value: Buffer.from(`{"x":"é"}`), metadata: `{"m":1}`, expiresAt: now + 5, version: "v" };
+    await storage.write([{ kind: "put", key: "a/ü", entry }], { now, atomic: false });
+    await storage.close?.();
+    const database = new DatabaseSync(path);
+    const row = database
+      .prepare(
+        `SELECT namespace, CAST(name AS TEXT) AS name, value ->> 'x' AS x, typeof(value) AS type, metadata, expires_at,
+          version, updated_at FROM workertown_kv`,
+      )
+      .get();
+    expect({ ...row }).toEqual({
+      namespace: "n",
+      name: "a/ü",
+      x: "é",
+      type: "text",
+      metadata: `{"m":1}`,
+      expires_at: now + 5,
+      version: "v",
+      updated_at: now,
+    });
+    expect(database.prepare("PRAGMA user_version").get()?.user_version).toBe(1);
+    expect(database.prepare("PRAGMA journal_mode").get()?.journal_mode).toBe("wal");
+    const plan = "EXPLAIN QUERY PLAN SELECT rowid FROM workertown_kv WHERE namespace = ? AND expires_at <= ?";
+    expect(database.prepare(plan).get("n", now)?.detail).toContain("workertown_kv_expires");
+    database.close();
+  });
+
+  test("namespaces see nothing of each other", async () => {
+    const [one, two] = [sqliteStorage({ path, namespace: "one" }), sqliteStorage({ path, namespace: "two" })];
+    await one.write([put("a")], { now, atomic: false });
+    expect(await two.get("a")).toBeNull();
+    expect(await two.getMany?.(["a"])).toEqual([null]);
+    expect(await keysOf(two)).toEqual([]);
+    expect(await two.write([put("a", "2", { ifNoneMatch: "*" })], { now, atomic: false })).toEqual(["written"]);
+    expect(await two.write([{ kind: "delete", key: "a" }], { now, atomic: false })).toEqual(["deleted"]);
+    const entry = { value: Buffer.from("1"), metadata: null, expiresAt: now, version: "v" };
+    await two.write([{ kind: "put", key: "b", entry }], { now, atomic: false });
+    expect(await one.sweep?.(now, 10)).toBe(0);
+    expect(await keysOf(one)).toEqual(["a"]);
+    await one.close?.();
+    await two.close?.();
+  });
+
+  test("migrates itself at start, also in 8 processes at once, and has nothing to do later", async () => {
+    const module = JSON.stringify(join(import.meta.dirname, "../../src/storage/sqlite.ts"));
+    const script = `const { sqliteStorage } = await import(${module});
+      const storage = sqliteStorage({ path: ${JSON.stringify(path)} });
+      await storage.write([{ kind: "put", key: String(process.pid),
+        entry: { value: Buffer.from("1"), metadata: null, expiresAt: null, version: "v" } }], { now: 1, atomic: false });
+      await storage.close();`;
+    const run = () => promisify(execFile)(process.execPath, ["--input-type=module", "-e", script]);
+    const outputs = await Promise.all(Array.from({ length: 8 }, run));
+    expect(outputs.map(({ stderr }) => stderr)).toEqual(Array(8).fill(""));
+    const storage = sqliteStorage({ path });
+    expect(await keysOf(storage)).toHaveLength(8);
+    expect(await storage.migrate?.()).toEqual([]);
+    await storage.close?.();
+  });
+});
+
+describe("a file that cannot be used is refused in one line", () => {
+  const refusal = (name: string) => {
+    try {
+      sqliteStorage({ path: join(folder, name) });
+    } catch (error) {
+      expect(error).toBeInstanceOf(Error);
+      return (error as Error).message.replaceAll(folder, "…");
+    }
+    throw new Error("It was not refused");
+  };
+
+  test("a missing folder", () => {
+    expect(refusal("x/kv.sqlite")).toBe(
+      `Cannot open the database "…/x/kv.sqlite": there is no folder "…/x"; create it or name another path`,
+    );
+  });
+
+  test("a folder", () => {
+    mkdirSync(join(folder, "sub"));
+    expect(refusal("sub")).toBe(`Cannot open the database "…/sub": it is a folder; name a file in it`);
+  });
+
+  test("a file of something else, which stays as it is", () => {
+    writeFileSync(join(folder, "notes.txt"), "notes ".repeat(1000));
+    expect(refusal("notes.txt")).toBe(
+      `Cannot open the database "…/notes.txt": it is not an SQLite database; move it away or name another path`,
+    );
+    expect(readFileSync(join(folder, "notes.txt"), "utf8")).toBe("notes ".repeat(1000));
+  });
+
+  test("a file of a newer version, which stays as it is", () => {
+    const newer = new DatabaseSync(path);
+    newer.exec("PRAGMA user_version = 7; CREATE TABLE future (x)");
+    newer.close();
+    expect(refusal("kv.sqlite")).toBe(
+      `Cannot open the database "…/kv.sqlite": it was made by a newer version (its schema is 7, this version knows 1); update @workertown/kv`,
+    );
+    const after = new DatabaseSync(path);
+    expect(after.prepare("PRAGMA journal_mode").get()?.journal_mode).toBe("delete");
+    expect(after.prepare("SELECT group_concat(name) AS names FROM sqlite_schema").get()?.names).toBe("future");
+    after.close();
+  });
+
+  test("an empty path or namespace", () => {
+    expect(() => sqliteStorage({ path: "" })).toThrow(`path: Expected a file or ":memory:", got ""`);
+    expect(() => sqliteStorage({ path, namespace: "" })).toThrow(`namespace: Expected a name, got ""`);
+  });
+});

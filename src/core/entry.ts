@@ -42,6 +42,14 @@ export function conditionHolds(condition: Condition | undefined, version: string
   return true;
 }
 
+/** Throws `precondition_failed` where a read's `If-Match` does not hold; says whether its `If-None-Match` matched (304). */
+export function isUnchanged(condition: Condition | undefined, entry: StoredEntry): boolean {
+  if (!conditionHolds({ ...condition, ifNoneMatch: [] }, entry.version)) {
+    throw new KvError("precondition_failed", "The stored value has another version than If-Match names");
+  }
+  return !conditionHolds(condition, entry.version);
+}
+
 /** When a value is to expire: `ttl` in seconds from now or `expiration` in Unix seconds, both may have fractions. */
 export interface Expiry {
   ttl?: number | null | undefined;

@@ -1,0 +1,44 @@
+import type { StorageAdapter } from "./adapter.ts";
+
+export interface SweeperOptions {
+  /** Epoch milliseconds. */
+  now(): number;
+  onError(error: unknown): void;
+}
+
+/** How many entries one step removes, so that nobody waits long for it. */
+export const SWEEP_LIMIT = 200;
+/** How long to wait after a step that left some, and after one that left none. */
+export const SWEEP_BUSY_MS = 100;
+export const SWEEP_IDLE_MS = 30_000;
+
+/** Removes what has expired from the disk, in the background and in small steps, where the engine does not by itself. */
+export function startSweeper(storage: StorageAdapter, { now, onError }: SweeperOptions): { stop(): void } {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let stopped = storage.sweep === undefined;
+
+  function wait(milliseconds: number): void {
+    if (stopped) return;
+    timer = setTimeout(step, milliseconds);
+    // Node's timers keep a process alive, a browser's are numbers.
+    (timer as { unref?(): void }).unref?.();
+  }
+
+  async function step(): Promise<void> {
+    let removed = 0;
+    try {
+      removed = (await storage.sweep?.(now(), SWEEP_LIMIT)) ?? 0;
+    } catch (error) {
+      if (!stopped) onError(error);
+    }
+    wait(removed === SWEEP_LIMIT ? SWEEP_BUSY_MS : SWEEP_IDLE_MS);
+  }
+
+  wait(SWEEP_BUSY_MS);
+  return {
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+}

@@ -1,0 +1,230 @@
+import { isLive } from "../core/entry.ts";
+import { KvError } from "../core/errors.ts";
+import { compareKeys, quote, utf8Length } from "../core/key.ts";
+import type { ListedEntry, StorageAdapter, StoredEntry, WriteOperation } from "./adapter.ts";
+
+/** What is used of a Workers KV binding. */
+export interface KvNamespaceLike {
+  getWithMetadata(key: string, type: "arrayBuffer"): Promise<{ value: ArrayBuffer | null; metadata: unknown }>;
+  put(key: string, value: Uint8Array, options: { metadata: unknown; expiration?: number }): Promise<void>;
+  delete(key: string): Promise<void>;
+  list(options: { prefix?: string; cursor?: string; limit?: number }): Promise<{
+    keys: { name: string; metadata?: unknown }[];
+    list_complete: boolean;
+    cursor?: string;
+  }>;
+}
+
+/** What Workers KV takes, in bytes. */
+const KEY_BYTES = 512;
+const METADATA_BYTES = 1024;
+/** How long an entry must live at least for Workers KV to take its expiry, and a second for the way there. */
+const EXPIRATION_SECONDS = 61;
+/** The last expiry that the binding takes: it keeps it in 32 bits. */
+const LAST_EXPIRATION = 2_147_483_647;
+/** How many requests a Worker may have under way at once. */
+const PARALLEL = 6;
+/** How many values one page reads: a request to a Worker may ask KV 1,000 times in all. */
+const VALUES_PER_PAGE = 250;
+/** What a value that others wrote is taken to weigh until it is read. */
+const UNKNOWN_BYTES = 1_048_576;
+
+/**
+ * Storage in a Workers KV namespace, under the keys as they are; `namespace` is the binding. KV is eventually consistent: a
+ * read in another place may miss a write for a minute or more. It has no conditions and no atomic batches, and takes about
+ * one write a second under one key.
+ *
+ * The value is KV's value; the rest is KV's metadata, `[version, expiresAt, metadata, bytes]`. KV's own expiry only tidies
+ * up: it takes none under a minute, so that reads judge `expiresAt`. What others wrote (`wrangler kv key put`) is read as
+ * JSON where it is JSON and as a string otherwise, without metadata and expiry.
+ *
+ * Rejects with `too_large` where metadata takes more than KV's 1,024 bytes with its envelope, and with `unavailable` where
+ * KV refuses or fails.
+ *
+ * @see https://developers.cloudflare.com/kv/platform/limits/
+ */
+export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
+  async function get(key: string): Promise<StoredEntry | null> {
+    const { value, metadata } = await attempt(() => namespace.getWithMetadata(nameOf(key), "arrayBuffer"));
+    if (value === null) return null;
+    const envelope = envelopeOf(metadata);
+    if (envelope === null) return foreignEntry(value);
+    return { value: new Uint8Array(value), ...envelope.entry };
+  }
+
+  async function put({ key, entry }: WriteOperation & { kind: "put" }, now: number): Promise<void> {
+    const { expiresAt, value } = entry;
+    const soonest = Math.floor(now / 1000) + EXPIRATION_SECONDS;
+    const expiration = expiresAt === null ? Infinity : Math.max(Math.ceil(expiresAt / 1000), soonest);
+    const options = { metadata: metadataOf(entry), ...(expiration <= LAST_EXPIRATION && { expiration }) };
+    await attempt(() => namespace.put(nameOf(key), value, options));
+  }
+
+  return {
+    engine: "workers-kv",
+    capabilities: {
+      consistency: "eventual",
+      conditional: false,
+      atomic: false,
+      ordered: true,
+      snapshot: false,
+      reportsDelete: false,
+      maxKey: KEY_BYTES,
+      maxValue: 26_214_400,
+      maxMetadata: 900,
+    },
+
+    get,
+
+    getMany: (keys) => inParallel(keys, get),
+
+    async write(operations, { now }) {
+      for (const operation of operations) checkSizes(operation);
+      // Nobody can see what a later operation on the same key replaces.
+      const last = new Map(operations.map((operation) => [operation.key, operation]));
+      await inParallel([...last.values()], (operation) =>
+        operation.kind === "put" ? put(operation, now) : attempt(() => namespace.delete(nameOf(operation.key))),
+      );
+      return operations.map(({ kind }) => (kind === "put" ? "written" : "deleted"));
+    },
+
+    async list({ prefix, cursor, limit, valueBytes, now }) {
+      const from = cursorOf(cursor);
+      // KV's simulator finds nothing under a prefix with NUL, and an escaped key may begin as its neighbour does.
+      const kvPrefix = prefix.split("\0", 1)[0];
+      const page = await attempt(() =>
+        namespace.list({
+          ...(kvPrefix && { prefix: kvPrefix }),
+          ...(from.page && { cursor: from.page }),
+          limit: valueBytes === null ? limit : Math.min(limit, VALUES_PER_PAGE),
+        }),
+      );
+      const found = page.keys
+        .map(({ name, metadata }) => ({ key: keyOf(name), ...(envelopeOf(metadata) ?? FOREIGN) }))
+        .filter(({ key, entry }) => key.startsWith(prefix) && isAfter(key, from.after) && isLive(entry, now));
+      const next = page.list_complete ? null : JSON.stringify({ page: page.cursor });
+      if (valueBytes === null)
+        return { entries: found.map(({ key, entry }) => ({ key, value: null, ...entry })), cursor: next };
+
+      const count = countWithin(found, valueBytes);
+      const entries = await inParallel(found.slice(0, count), async ({ key }): Promise<ListedEntry[]> => {
+        const entry = await get(key);
+        return entry !== null && isLive(entry, now) ? [{ key, ...entry }] : [];
+      });
+      // KV's cursors point between its pages only. Within one the key goes along: a count would be wrong by the next write.
+      const rest = count < found.length ? JSON.stringify({ page: from.page, after: found[count - 1]?.key }) : next;
+      return { entries: entries.flat(), cursor: rest };
+    },
+  };
+}
+
+/** Where a page begins: KV's cursor, and within that page after a key. */
+function cursorOf(cursor: string | null): { page?: string; after?: string } {
+  return cursor === null ? {} : JSON.parse(cursor);
+}
+
+function isAfter(key: string, after: string | undefined): boolean {
+  return after === undefined || compareKeys(key, after) > 0;
+}
+
+/** How many of the entries a page holds that stops after the one that takes its values to `valueBytes`. */
+function countWithin(found: readonly { bytes: number }[], valueBytes: number): number {
+  let count = 0;
+  for (let total = 0; count < found.length && total < valueBytes; count++) total += found[count]?.bytes ?? 0;
+  return count;
+}
+
+interface Envelope {
+  entry: Omit<StoredEntry, "value">;
+  bytes: number;
+}
+
+/** An entry of others, as far as a list without its value can tell. */
+const FOREIGN: Envelope = { entry: { version: "0", expiresAt: null, metadata: null }, bytes: UNKNOWN_BYTES };
+
+function metadataOf({ version, expiresAt, metadata, value }: StoredEntry) {
+  return [version, expiresAt, metadata, value.length];
+}
+
+/** What our own metadata says, or `null` for that of others. */
+function envelopeOf(kvMetadata: unknown): Envelope | null {
+  if (!Array.isArray(kvMetadata)) return null;
+  const [version, expiresAt, metadata, bytes] = kvMetadata as unknown[];
+  if (typeof version !== "string" || typeof bytes !== "number") return null;
+  if (expiresAt !== null && typeof expiresAt !== "number") return null;
+  if (metadata !== null && typeof metadata !== "string") return null;
+  return { entry: { version, expiresAt, metadata }, bytes };
+}
+
+/** What others wrote: JSON as it is, all else as a string; its version is its digest, so that a change shows. */
+async function foreignEntry(value: ArrayBuffer): Promise<StoredEntry> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", value), 0, 9);
+  const version = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const text = new TextDecoder().decode(value);
+  const json = isJson(text) ? text.trim() : JSON.stringify(text);
+  return { value: new TextEncoder().encode(json), metadata: null, expiresAt: null, version };
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// KV refuses the keys "." and "..". They get a NUL at their end, and so does what already looks like that, so that every
+// key stays its own, in its order and under its prefixes.
+function nameOf(key: string): string {
+  return /^\.{1,2}\0*$/.test(key) ? `${key}\0` : key;
+}
+
+function keyOf(name: string): string {
+  return /^\.{1,2}\0+$/.test(name) ? name.slice(0, -1) : name;
+}
+
+/** Throws before anything is sent: the binding would refuse in the middle of a batch. */
+function checkSizes(operation: WriteOperation): void {
+  const { key } = operation;
+  if (utf8Length(nameOf(key)) > KEY_BYTES) {
+    throw new KvError("too_large", `Workers KV has no room for the key ${quote(key)}: it is kept with one more byte`);
+  }
+  if (operation.kind === "delete") return;
+  const bytes = utf8Length(JSON.stringify(metadataOf(operation.entry)));
+  if (bytes <= METADATA_BYTES) return;
+  throw new KvError(
+    "too_large",
+    `Expected metadata that takes at most ${METADATA_BYTES} bytes in Workers KV, escapes and envelope included, got ${bytes}`,
+  );
+}
+
+/** The results of a step over items, in their order, a few at a time; rejects with the first error and starts no more. */
+async function inParallel<T, R>(items: readonly T[], step: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  let next = 0;
+  const work = async () => {
+    while (next < items.length) {
+      const index = next++;
+      try {
+        results[index] = await step(items[index] as T);
+      } catch (error) {
+        next = items.length;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, work));
+  return results;
+}
+
+async function attempt<T>(step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    const message = error instanceof Error ? error.message : "";
+    // The binding's errors carry their status in their text only: "KV PUT failed: 429 Too Many Requests".
+    if (!/failed: (429|5\d\d)|^Network connection lost|^Too many/i.test(message)) throw error;
+    throw new KvError("unavailable", "Workers KV cannot be used at the moment", { cause: error });
+  }
+}

@@ -1,0 +1,123 @@
+import { type Env, variable, type Warn } from "../core/env.ts";
+import { authorizationOf } from "./authorization.ts";
+import { digestOf, isSameDigest } from "./digest.ts";
+import type { Principal, Scope } from "./principal.ts";
+import {
+  type AuthStrategy,
+  ask,
+  type GetCredentials,
+  principalOf,
+  type StrategyContext,
+  type VerifyCredentials,
+} from "./strategy.ts";
+
+/** A key, who is said to call with it, and what he may do. */
+export interface ApiKeyItem {
+  key: string;
+  /** The principal's id; `key-` and 8 hex digits of the key's SHA-256 by default. */
+  id?: string | undefined;
+  scope: Scope;
+}
+
+export interface ApiKeyOptions {
+  /** One key or several, so that one can be rotated. A bare string has the scope `admin`. */
+  apiKey?: string | ApiKeyItem | readonly (string | ApiKeyItem)[] | undefined;
+  env?:
+    | {
+        /** The variable with the keys that may do everything, one a line; `"KV_API_KEY"`. */
+        apiKey?: string | undefined;
+        /** The variable with the keys that may only read, one a line; `"KV_READ_API_KEY"`. */
+        readApiKey?: string | undefined;
+      }
+    | undefined;
+  /** Where a request has its key; `Authorization: Bearer` and `X-API-Key` by default. */
+  getCredentials?: GetCredentials<string> | undefined;
+  /** Decides about a key in place of the keys that are configured. */
+  verifyCredentials?: VerifyCredentials<string> | undefined;
+}
+
+/** What a header can carry as a credential. */
+const KEY = /^[\x21-\x2b\x2d-\x7e]+$/;
+
+/** Lets in who sends one of the keys; `null` where none is configured. Throws a `TypeError` on a key that no header can carry. */
+export function apiKey(options: ApiKeyOptions, { env, warn }: StrategyContext): AuthStrategy | null {
+  const { getCredentials, verifyCredentials } = options;
+  const items = keysOf(options, env, warn);
+  if (items.length === 0 && verifyCredentials === undefined) return null;
+  const known = Promise.all(
+    items.map(async ({ key, id, scope }) => {
+      const digest = await digestOf(key);
+      return { digest, principal: { id: id ?? idOf(digest), strategy: "api-key", scope } as Principal };
+    }),
+  );
+
+  async function verifyKey(key: string, requestEnv: Env): Promise<Principal | null> {
+    const digest = await digestOf(key);
+    if (verifyCredentials !== undefined) {
+      const verdict = await ask("auth.apiKey.verifyCredentials", warn, () => verifyCredentials(key, requestEnv));
+      return principalOf(verdict, { id: idOf(digest), strategy: "api-key", scope: "admin" });
+    }
+    let found: Principal | null = null;
+    // All are compared, so that the time does not tell which one it was.
+    for (const item of await known) if (isSameDigest(item.digest, digest)) found ??= item.principal;
+    return found;
+  }
+
+  return {
+    name: "api-key",
+    challenge: 'Bearer realm="kv"',
+    async verify(request, requestEnv) {
+      const given =
+        getCredentials === undefined
+          ? headersOf(request)
+          : await ask("auth.apiKey.getCredentials", warn, () => getCredentials(request, requestEnv));
+      for (const key of [given ?? []].flat()) {
+        const principal = await verifyKey(key, requestEnv);
+        if (principal !== null) return principal;
+      }
+      return null;
+    },
+  };
+}
+
+/** Throws a `TypeError` that names the option where a key given in code cannot be used. */
+export function checkApiKeyOptions(options: ApiKeyOptions): void {
+  for (const { key } of itemsOf(options.apiKey)) checkKey(key, "auth.apiKey.apiKey");
+}
+
+function keysOf(options: ApiKeyOptions, env: Env, warn: Warn): ApiKeyItem[] {
+  const { apiKey: name = "KV_API_KEY", readApiKey: readName = "KV_READ_API_KEY" } = options.env ?? {};
+  const given = options.apiKey === undefined ? linesOf(env, name, "admin", warn) : itemsOf(options.apiKey);
+  const items = [...given, ...linesOf(env, readName, "read", warn)];
+  const blank = items.filter(({ key }) => key.trim() === "");
+  if (blank.length > 0) warn("auth.apiKey.apiKey holds an empty key, which counts as not configured");
+  return items.filter((item) => !blank.includes(item));
+}
+
+function itemsOf(given: ApiKeyOptions["apiKey"]): ApiKeyItem[] {
+  return [given ?? []].flat().map((item) => (typeof item === "string" ? { key: item, scope: "admin" } : item));
+}
+
+function linesOf(env: Env, name: string, scope: Scope, warn: Warn): ApiKeyItem[] {
+  const lines = (variable(env, name, warn) ?? "").split("\n").map((line) => line.trim());
+  return lines.filter((line) => line !== "").map((key) => ({ key: checkKey(key, name), scope }));
+}
+
+function checkKey(key: string, where: string): string {
+  if (key.trim() === "" || KEY.test(key)) return key;
+  throw new TypeError(
+    `${where}: expected a key of visible ASCII characters without spaces and commas, which a header can carry`,
+  );
+}
+
+/** What may be a key: a Bearer credential, and `X-API-Key`, because people try it. */
+function headersOf(request: Request): string[] {
+  const authorization = authorizationOf(request);
+  if (authorization === "malformed") return [];
+  const bearer = authorization?.scheme === "bearer" ? authorization.credentials : null;
+  return [bearer, request.headers.get("X-API-Key")].filter((key) => key !== null);
+}
+
+function idOf(digest: Uint8Array): string {
+  return `key-${Array.from(digest.subarray(0, 4), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}

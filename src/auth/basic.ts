@@ -1,0 +1,96 @@
+import { variable } from "../core/env.ts";
+import { credentialsOf } from "./authorization.ts";
+import { digestOf, isSameDigest } from "./digest.ts";
+import type { Principal } from "./principal.ts";
+import {
+  type AuthStrategy,
+  ask,
+  type GetCredentials,
+  principalOf,
+  type StrategyContext,
+  type VerifyCredentials,
+} from "./strategy.ts";
+
+export interface BasicCredentials {
+  username: string;
+  password: string;
+}
+
+export interface BasicOptions {
+  username?: string | undefined;
+  password?: string | undefined;
+  env?:
+    | {
+        /** The variable with the user name; `"KV_USERNAME"`. */
+        username?: string | undefined;
+        /** The variable with the password; `"KV_PASSWORD"`. */
+        password?: string | undefined;
+      }
+    | undefined;
+  /** Where a request has its user name and password; `Authorization: Basic` by default. */
+  getCredentials?: GetCredentials<BasicCredentials> | undefined;
+  /** Decides about a user name and password in place of those that are configured. */
+  verifyCredentials?: VerifyCredentials<BasicCredentials> | undefined;
+}
+
+/** Lets in who sends the user name and the password, with the scope `admin`; `null` where they are not configured. */
+export function basic(options: BasicOptions, { env, warn }: StrategyContext): AuthStrategy | null {
+  const { getCredentials = headerOf, verifyCredentials } = options;
+  const { username: usernameVariable = "KV_USERNAME", password: passwordVariable = "KV_PASSWORD" } = options.env ?? {};
+  const text = (given: string | undefined, option: string, name: string) => {
+    if (given === undefined) return variable(env, name, warn);
+    return variable({ [option]: given }, option, warn);
+  };
+  const username = text(options.username, "auth.basic.username", usernameVariable);
+  const password = text(options.password, "auth.basic.password", passwordVariable);
+  const configured = username !== undefined && password !== undefined;
+  if (verifyCredentials === undefined && !configured) {
+    if (username !== undefined || password !== undefined) {
+      const missing = username === undefined ? usernameVariable : passwordVariable;
+      warn(`Nobody gets in by Basic: it needs a user name and a password, and ${missing} is not set`);
+    }
+    return null;
+  }
+  if (username?.includes(":")) {
+    throw new TypeError(`${usernameVariable}: expected a user name without ":", which parts it from the password`);
+  }
+  const known = Promise.all([digestOf(username ?? ""), digestOf(password ?? "")]);
+
+  async function isKnown(given: BasicCredentials): Promise<boolean> {
+    const [usernameDigest, passwordDigest] = await known;
+    const sameUsername = isSameDigest(usernameDigest, await digestOf(given.username));
+    const samePassword = isSameDigest(passwordDigest, await digestOf(given.password));
+    return configured && sameUsername && samePassword;
+  }
+
+  return {
+    name: "basic",
+    challenge: 'Basic realm="kv", charset="UTF-8"',
+    async verify(request, requestEnv) {
+      const given = await ask("auth.basic.getCredentials", warn, () => getCredentials(request, requestEnv));
+      if (!given) return null;
+      const verdict =
+        verifyCredentials === undefined
+          ? await isKnown(given)
+          : await ask("auth.basic.verifyCredentials", warn, () => verifyCredentials(given, requestEnv));
+      const principal: Principal = { id: given.username, strategy: "basic", scope: "admin" };
+      return principalOf(verdict, principal);
+    },
+  };
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** RFC 7617: what stands before the first colon is the user name, all after it the password. */
+function headerOf(request: Request): BasicCredentials | null {
+  const credentials = credentialsOf(request, "basic");
+  if (credentials === null) return null;
+  let text: string;
+  try {
+    text = decoder.decode(Uint8Array.from(atob(credentials), (unit) => unit.charCodeAt(0)));
+  } catch {
+    return null;
+  }
+  const colon = text.indexOf(":");
+  return colon === -1 ? null : { username: text.slice(0, colon), password: text.slice(colon + 1) };
+}

@@ -1,0 +1,13 @@
+const encoder = new TextEncoder();
+
+/** The SHA-256 of a text. */
+export async function digestOf(text: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(text)));
+}
+
+/** Whether two digests are the same, in a time that does not depend on where they differ. */
+export function isSameDigest(a: Uint8Array, b: Uint8Array): boolean {
+  let difference = a.length ^ b.length;
+  for (let index = 0; index < a.length; index++) difference |= (a[index] as number) ^ (b[index] ?? 0);
+  return difference === 0;
+}

@@ -1,0 +1,148 @@
+import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import { variable } from "../core/env.ts";
+import { KvError } from "../core/errors.ts";
+import { credentialsOf } from "./authorization.ts";
+import { checkJwksUrl, remoteJwks } from "./jwks.ts";
+import type { Principal, Scope } from "./principal.ts";
+import {
+  type AuthStrategy,
+  ask,
+  type GetCredentials,
+  principalOf,
+  type StrategyContext,
+  type VerifyCredentials,
+} from "./strategy.ts";
+
+export interface JwtOptions {
+  /** Verifies HS256, HS384 and HS512; at least 32 bytes. */
+  secret?: string | undefined;
+  /** Where the identity provider has its keys, and for how many seconds they are good (86,400); excludes `secret`. */
+  jwks?: { url?: string | undefined; cacheTtl?: number | undefined } | undefined;
+  /** What `iss` must be, where given. */
+  issuer?: string | readonly string[] | undefined;
+  /** What `aud` must have, where given. */
+  audience?: string | readonly string[] | undefined;
+  env?:
+    | {
+        /** The variable with the JWKS URL; `"KV_JWKS_URL"`. */
+        jwksUrl?: string | undefined;
+        /** The variable with the fixed secret; `"KV_JWT_SECRET"`. */
+        secret?: string | undefined;
+        /** The variable with the issuer; `"KV_JWT_ISSUER"`. */
+        issuer?: string | undefined;
+        /** The variable with the audience; `"KV_JWT_AUDIENCE"`. */
+        audience?: string | undefined;
+      }
+    | undefined;
+  /** Where a request has its token; `Authorization: Bearer` by default. */
+  getCredentials?: GetCredentials<string> | undefined;
+  /** Asked about the claims of a token that is verified. */
+  verifyCredentials?: VerifyCredentials<JWTPayload> | undefined;
+}
+
+const HMAC = ["HS256", "HS384", "HS512"];
+const SIGNATURES = ["RS", "PS", "ES"].flatMap((kind) => ["256", "384", "512"].map((bits) => kind + bits));
+const PUBLIC_KEY = [...SIGNATURES, "EdDSA", "Ed25519"];
+/** RFC 7518, section 3.2: a key is at least as long as the digest of HS256. */
+const SECRET_BYTES = 32;
+const CLOCK_SKEW_SECONDS = 5;
+const CACHE_TTL_SECONDS = 86_400;
+const JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
+interface Verifier {
+  key: Uint8Array | JWTVerifyGetKey;
+  algorithms: string[];
+}
+
+/**
+ * Lets in who sends a JWT that the secret or the identity provider's keys verify (RFC 7519, RFC 8725); `null` where neither
+ * is configured. `exp` is required; `nbf`, `iss` and `aud` are checked where they are given. Throws a `TypeError` that names
+ * the variable on a short secret, on an URL that is not https, and where both are given.
+ */
+export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy | null {
+  const { env, warn, now } = context;
+  const { getCredentials = (request: Request) => credentialsOf(request, "bearer"), verifyCredentials } = options;
+  const verifier = verifierOf(options, context);
+  if (verifier === null) return null;
+  const { issuer: issuerVariable = "KV_JWT_ISSUER", audience: audienceVariable = "KV_JWT_AUDIENCE" } =
+    options.env ?? {};
+  const issuer = options.issuer ?? variable(env, issuerVariable, warn);
+  const audience = options.audience ?? variable(env, audienceVariable, warn);
+  const checks: JWTVerifyOptions = {
+    algorithms: verifier.algorithms,
+    requiredClaims: ["exp"],
+    clockTolerance: CLOCK_SKEW_SECONDS,
+    ...(issuer !== undefined && { issuer: [issuer].flat() }),
+    ...(audience !== undefined && { audience: [audience].flat() }),
+  };
+
+  return {
+    name: "jwt",
+    challenge: 'Bearer realm="kv"',
+    async verify(request, requestEnv) {
+      const token = await ask("auth.jwt.getCredentials", warn, () => getCredentials(request, requestEnv));
+      if (typeof token !== "string" || !JWS.test(token)) return null;
+      const claims = await verifyToken(token, verifier, { ...checks, currentDate: new Date(now()) });
+      if (claims === null) return null;
+      const principal: Principal = { id: claims.sub ?? "jwt", strategy: "jwt", scope: scopeOf(claims), claims };
+      if (verifyCredentials === undefined) return principal;
+      const verdict = await ask("auth.jwt.verifyCredentials", warn, () => verifyCredentials(claims, requestEnv));
+      return principalOf(verdict, principal);
+    },
+  };
+}
+
+/** Throws a `TypeError` that names the option where what is given in code cannot be. */
+export function checkJwtOptions({ secret, jwks }: JwtOptions): void {
+  if (secret !== undefined && jwks !== undefined) throw bothGiven("auth.jwt.secret", "auth.jwt.jwks");
+  if (secret !== undefined && secret.trim() !== "") checkSecret(secret, "auth.jwt.secret");
+  if (jwks?.url !== undefined) checkJwksUrl(jwks.url, "auth.jwt.jwks.url");
+}
+
+function verifierOf(options: JwtOptions, { env, warn, now }: StrategyContext): Verifier | null {
+  const { secret: secretVariable = "KV_JWT_SECRET", jwksUrl: urlVariable = "KV_JWKS_URL" } = options.env ?? {};
+  const given = options.secret === undefined ? env : { [secretVariable]: options.secret };
+  const secret = variable(given, secretVariable, warn);
+  const url = options.jwks?.url ?? variable(env, urlVariable, warn);
+  if (secret !== undefined && url !== undefined) throw bothGiven(secretVariable, urlVariable);
+  if (secret !== undefined) return { key: checkSecret(secret, secretVariable), algorithms: HMAC };
+  if (url === undefined) return null;
+  checkJwksUrl(url, urlVariable);
+  const cacheTtl = options.jwks?.cacheTtl ?? CACHE_TTL_SECONDS;
+  return { key: remoteJwks({ url, cacheTtl, now, warn }), algorithms: PUBLIC_KEY };
+}
+
+function checkSecret(secret: string, where: string): Uint8Array {
+  const bytes = new TextEncoder().encode(secret);
+  if (bytes.length >= SECRET_BYTES) return bytes;
+  throw new TypeError(
+    `${where}: expected a secret of at least ${SECRET_BYTES} bytes (RFC 7518, section 3.2), got ${bytes.length}; openssl rand -hex 32 makes one`,
+  );
+}
+
+function bothGiven(secret: string, jwks: string): TypeError {
+  return new TypeError(`${secret}: expected a secret or a JWKS (${jwks}), got both`);
+}
+
+/** The claims of a token that holds, or `null`. */
+async function verifyToken(token: string, { key }: Verifier, options: JWTVerifyOptions): Promise<JWTPayload | null> {
+  const { jwtVerify } = await import("jose");
+  try {
+    const { payload } = await (typeof key === "function"
+      ? jwtVerify(token, key, options)
+      : jwtVerify(token, key, options));
+    return payload;
+  } catch (error) {
+    if (error instanceof KvError) throw error;
+    return null;
+  }
+}
+
+const SCOPES: Readonly<Record<string, Scope>> = { "kv:admin": "admin", "kv:write": "write", "kv:read": "read" };
+
+/** What the `scope` claim (RFC 8693, section 4.2) allows: the most of ours that it has, everything where it has none. */
+function scopeOf({ scope }: JWTPayload): Scope {
+  const names = typeof scope === "string" ? scope.split(" ") : Array.isArray(scope) ? scope : [];
+  const found = Object.keys(SCOPES).find((name) => names.includes(name));
+  return found === undefined ? "admin" : (SCOPES[found] as Scope);
+}

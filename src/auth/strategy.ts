@@ -1,0 +1,53 @@
+import type { Env, Warn } from "../core/env.ts";
+import type { Principal, Scope } from "./principal.ts";
+
+/** One way of proving who one is, configured and ready. */
+export interface AuthStrategy {
+  readonly name: Exclude<Principal["strategy"], "custom">;
+  /** What `WWW-Authenticate` offers (RFC 9110, section 11.6.1). */
+  readonly challenge: string;
+  /** The caller, or `null` where the request carries no credential of this kind or a wrong one. */
+  verify(request: Request, env: Env): Promise<Principal | null>;
+}
+
+/** What a strategy is made from. */
+export interface StrategyContext {
+  env: Env;
+  warn: Warn;
+  /** Epoch milliseconds. */
+  now(): number;
+}
+
+/** What `verifyCredentials` answers: `false` refuses, `true` accepts, an object says who it is and what he may do. */
+export type Verdict = boolean | { id?: string | undefined; scope?: Scope | undefined };
+
+/** Reads a credential from a request, `null` where there is none; it must leave the body alone. */
+export type GetCredentials<C> = (request: Request, env: Env) => C | null | undefined | Promise<C | null | undefined>;
+
+export type VerifyCredentials<C> = (credential: C, env: Env) => Verdict | Promise<Verdict>;
+
+/** How long a callback of the operator's may take. */
+const CALLBACK_MS = 5000;
+
+/** What a callback answers, or `null` where it throws or does not answer in 5 s: then nobody gets in. */
+export async function ask<T>(option: string, warn: Warn, callback: () => T | Promise<T>): Promise<T | null> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer in ${CALLBACK_MS} ms`)), CALLBACK_MS);
+  });
+  try {
+    return await Promise.race([callback(), late]);
+  } catch (error) {
+    warn(`${option} failed, so the request was refused: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The caller whom a verdict lets in, or `null`. */
+export function principalOf(verdict: Verdict | null, otherwise: Principal): Principal | null {
+  if (verdict === true) return otherwise;
+  if (typeof verdict !== "object" || verdict === null) return null;
+  return { ...otherwise, id: verdict.id ?? otherwise.id, scope: verdict.scope ?? otherwise.scope };
+}

@@ -1,7 +1,5 @@
+import type { Env, Warn } from "../core/env.ts";
 import type { StorageAdapter } from "../storage/adapter.ts";
-
-/** What counts as the environment: the bindings on Workers, the process's variables elsewhere. */
-export type Env = Readonly<Record<string, unknown>>;
 
 /** What the platform gives a service. */
 export interface Runtime {
@@ -14,8 +12,7 @@ export interface Runtime {
 export interface RuntimeContext {
   /** The name of the variable or binding that says where the data is: `options.env.database`. */
   database: string;
-  /** For what an operator should know; never a secret. */
-  warn(message: string): void;
+  warn: Warn;
 }
 
 /**

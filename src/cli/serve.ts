@@ -1,0 +1,80 @@
+/** `workertown-kv serve`: the service on Node, configured by flags and variables. */
+import { parseArgs } from "node:util";
+import { kv } from "../kv.ts";
+import type { LogEntry } from "../log.ts";
+import { serve } from "../node.ts";
+import { hasCredential, keyFileOf, readOrMakeKey } from "./key-file.ts";
+import { UsageError } from "./usage.ts";
+
+interface Settings {
+  port: number;
+  host: string;
+  database: string;
+}
+
+/** Serves until a signal ends it. Rejects with an error of one line where it cannot. */
+export async function serveCommand(args: string[]): Promise<void> {
+  const { port, host, database } = settingsOf(args);
+  process.env.KV_DB = database;
+  // Whoever reads the output may go away; the service stays.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+
+  const keyFile = hasCredential(process.env) ? null : keyFileOf(database);
+  // The key stays out of the environment, which children and crash reports see.
+  const auth = keyFile === null ? {} : { apiKey: { apiKey: readOrMakeKey(keyFile, warn) } };
+  const server = await serve(kv({ auth, logger: log }), { port, host });
+  const { url } = server;
+  process.stdout.write(`Listening on ${url}, storing in ${database}\n`);
+  if (keyFile !== null) process.stdout.write(`Try it: ${curlLine(url, keyFile)}\n`);
+}
+
+/** A line that works as it stands and reads the key from its file. */
+function curlLine(url: string, keyFile: string): string {
+  const path = /^[\w./-]+$/.test(keyFile) ? keyFile : `'${keyFile.replaceAll("'", "'\\''")}'`;
+  return `curl ${url}/v1/kv -H "Authorization: Bearer $(cat ${path})"`;
+}
+
+function settingsOf(args: string[]): Settings {
+  const flags = flagsOf(args);
+  if (flags["env-file"] !== undefined) loadEnvFile(flags["env-file"]);
+  const { env } = process;
+  const pick = (flag: string | undefined, variable: string | undefined, otherwise: string) =>
+    flag ?? (variable?.trim() ? variable : otherwise);
+  return {
+    port: portOf(pick(flags.port, env.PORT, "3000"), flags.port === undefined ? "PORT" : "--port"),
+    host: pick(flags.host, env.HOST, "127.0.0.1"),
+    database: pick(flags.db, env.KV_DB, "kv.sqlite"),
+  };
+}
+
+function flagsOf(args: string[]) {
+  const text = { type: "string" } as const;
+  try {
+    return parseArgs({ args, options: { port: text, host: text, db: text, "env-file": text } }).values;
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message.split(". ")[0]}; see workertown-kv --help`);
+  }
+}
+
+function loadEnvFile(file: string): void {
+  try {
+    process.loadEnvFile(file);
+  } catch (error) {
+    throw new UsageError(`--env-file: cannot read ${JSON.stringify(file)}: ${(error as Error).message}`);
+  }
+}
+
+function portOf(text: string, source: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new UsageError(`${source}: expected a port from 0 to 65535, got ${JSON.stringify(text)}`);
+}
+
+function log({ time, level, message, requestId, duration, cause }: LogEntry): void {
+  const details = [duration === undefined ? "" : ` ${duration} ms`, requestId === undefined ? "" : ` [${requestId}]`];
+  const line = `${time} ${level} ${message}${details.join("")}${cause === undefined ? "" : `\n${cause}`}\n`;
+  (level === "info" ? process.stdout : process.stderr).write(line);
+}
+
+function warn(message: string): void {
+  log({ level: "warn", message, time: new Date().toISOString() });
+}

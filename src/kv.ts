@@ -1,0 +1,184 @@
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { cors } from "hono/cors";
+import { requestId } from "hono/request-id";
+import { isClosed } from "./auth/authenticate.ts";
+import { KvError } from "./core/errors.ts";
+import { type KvOptions, type ResolvedOptions, resolveOptions, type Timeouts } from "./options.ts";
+import { adminRoutes } from "./routes/admin.ts";
+import { entryRoutes } from "./routes/entries.ts";
+import type { RouteGroup } from "./routes/open-api.ts";
+import { publicRoutes } from "./routes/public.ts";
+import { problem } from "./routes/respond.ts";
+import { type KvHonoEnv, rawPath, register } from "./routes/route.ts";
+import { createService, type Service } from "./service.ts";
+import { VERSION } from "./version.ts";
+
+/** The service: a Hono app that can be served, mounted and called, and that has something to close. */
+export interface KvApp extends Hono<KvHonoEnv>, AsyncDisposable {
+  /** Resolves the environment and asks the storage, as the first request would; rejects with what is wrong. */
+  ready(bindings?: unknown): Promise<void>;
+  /** `/ready` turns 503, requests in flight finish, then the storage closes. */
+  close(): Promise<void>;
+  /** How long the server that runs the app is to wait for a client. */
+  readonly timeouts: Readonly<Timeouts>;
+}
+
+/**
+ * Assembles the service. Throws a `TypeError` that quotes the option where the options are wrong; what depends on the
+ * environment is resolved by `ready()` or by the first request.
+ */
+export function kv(options: KvOptions = {}): KvApp {
+  const config = resolveOptions(options);
+  if (isClosed(config.auth)) warnClosed(config);
+  const service = createService(config);
+  const { basePath, endpoints } = config;
+  const groups: RouteGroup[] = [];
+  const all = `${basePath}/*`;
+  const app = new Hono<KvHonoEnv>({ getPath: rawPath });
+
+  app.onError(answerError(config));
+  app.notFound(noSuchRoute);
+  app.use(all, requestId({ limitLength: 64 }), requestLog(config), counted(service));
+  if (config.cors !== false) app.use(all, cors({ exposeHeaders: EXPOSED, ...config.cors }));
+
+  // Open: what is registered here needs no credential.
+  if (endpoints.public !== false) {
+    const ready = (c: Context) => askReady(service, c.env);
+    groups.push([basePath + endpoints.public, publicRoutes({ ready, groups: () => groups })]);
+  }
+  for (const [base, routes] of groups) register(app, base, routes);
+
+  // Closed: nothing below runs without a principal.
+  app.use(all, guard(service));
+  const closed: RouteGroup[] = [];
+  if (endpoints.admin !== false) closed.push([basePath + endpoints.admin, adminRoutes(info(config))]);
+  if (endpoints.kv !== false) closed.push([basePath + endpoints.kv, entryRoutes]);
+  for (const [base, routes] of closed) register(app, base, routes);
+  groups.push(...closed);
+
+  app.all(all, noSuchRoute);
+
+  return Object.assign(app, {
+    timeouts: config.timeouts,
+    ready: (bindings?: unknown) => askStore(service, bindings),
+    close: () => service.close(),
+    [Symbol.asyncDispose]: () => service.close(),
+  });
+}
+
+const EXPOSED = ["ETag", "Retry-After", "X-Request-Id"];
+
+function requestLog({ logger }: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
+  return async function requestLog(c, next) {
+    const start = Date.now();
+    await next();
+    const { method } = c.req;
+    const { status } = c.res;
+    const route = c.get("route");
+    logger({
+      level: "info",
+      message: `${method} ${route ?? "(no route)"} ${status}`,
+      time: new Date(start).toISOString(),
+      requestId: c.var.requestId,
+      method,
+      ...(route !== undefined && { route }),
+      status,
+      duration: Date.now() - start,
+    });
+  };
+}
+
+function counted(service: Service): MiddlewareHandler {
+  return function counted(_c, next) {
+    return service.run(next);
+  };
+}
+
+/** Lets nobody pass without a principal. */
+function guard(service: Service): MiddlewareHandler<KvHonoEnv> {
+  return async function guard(c, next) {
+    const { store, authenticator, env } = await open(service, c.env);
+    const principal = await authenticator.authenticate(c.req.raw, env);
+    if (principal === null) {
+      const detail = c.req.raw.headers.has("Authorization")
+        ? "The credential was not accepted"
+        : "Expected a credential";
+      throw new KvError("unauthorized", detail, { headers: { "WWW-Authenticate": authenticator.challenge } });
+    }
+    c.set("principal", principal);
+    c.set("store", store);
+    c.set("strategies", authenticator.strategies);
+    await next();
+  };
+}
+
+/** An environment that is wrong is the operator's to mend: the caller learns no more than that. */
+async function open(service: Service, bindings: unknown) {
+  try {
+    const env = service.envOf(bindings);
+    return { env, ...(await service.open(env)) };
+  } catch (cause) {
+    if (cause instanceof KvError) throw cause;
+    throw new KvError("unavailable", "The service is not configured; its log says what is missing", { cause });
+  }
+}
+
+async function askStore(service: Service, bindings: unknown): Promise<void> {
+  const { store } = await service.open(service.envOf(bindings));
+  await store.ping();
+}
+
+async function askReady(service: Service, bindings: unknown): Promise<void> {
+  if (service.closing) throw new KvError("unavailable", "The service is shutting down");
+  try {
+    await askStore(service, bindings);
+  } catch (cause) {
+    throw new KvError("unavailable", "The service is not ready", { cause });
+  }
+}
+
+function noSuchRoute(c: Context<KvHonoEnv>): Response {
+  const error = new KvError("no_such_route", "No such route; see /open-api.json for those there are");
+  return problem(c, error, c.get("requestId") ?? crypto.randomUUID());
+}
+
+function answerError({ logger, onError }: ResolvedOptions) {
+  return function answerError(thrown: Error, c: Context<KvHonoEnv>): Response {
+    const requestId = c.get("requestId") ?? crypto.randomUUID();
+    const error =
+      thrown instanceof KvError
+        ? thrown
+        : new KvError("internal", "Something went wrong; the log has it", { cause: thrown });
+    if (error.status >= 500 && error.code !== "unsupported") {
+      const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : undefined;
+      logger({
+        level: "error",
+        message: `${c.req.method} failed: ${error.code}: ${error.message}`,
+        time: new Date().toISOString(),
+        requestId,
+        ...(cause !== undefined && { cause }),
+      });
+      if (error.code === "internal") onError(thrown, { requestId, request: c.req.raw });
+    }
+    return problem(c, error, requestId);
+  };
+}
+
+function warnClosed({ logger }: ResolvedOptions): void {
+  const message = "Nobody gets in: every strategy of auth is false and there is no auth.authenticateRequest";
+  logger({ level: "warn", message, time: new Date().toISOString() });
+}
+
+function info({ basePath, endpoints }: ResolvedOptions) {
+  return {
+    version: VERSION,
+    basePath: basePath || "/",
+    endpoints: {
+      v1: {
+        admin: endpoints.admin || (endpoints.admin === "" && "/"),
+        kv: endpoints.kv || (endpoints.kv === "" && "/"),
+      },
+      public: endpoints.public || (endpoints.public === "" && "/"),
+    },
+  };
+}

@@ -1,0 +1,141 @@
+/** The service on Node: `serve(kv())`. */
+import { randomUUID } from "node:crypto";
+import type { Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { createAdaptorServer } from "@hono/node-server";
+import { KvError } from "./core/errors.ts";
+import type { KvApp } from "./kv.ts";
+import { problemText } from "./routes/respond.ts";
+
+export interface ServeOptions {
+  /** 3000 by default; 0 for any free one. */
+  port?: number | undefined;
+  /** The address to listen on; 127.0.0.1 by default. */
+  host?: string | undefined;
+}
+
+export interface KvServer extends AsyncDisposable {
+  /** Where it listens, for example `http://127.0.0.1:3000`. */
+  readonly url: string;
+  /** `/ready` turns 503, requests in flight finish (10 s at most), the storage closes. */
+  close(): Promise<void>;
+}
+
+/** How long requests in flight may take once the server is closing. */
+const GRACE_MS = 10_000;
+
+/**
+ * Serves a `kv()` over HTTP/1.1 and ends it on SIGTERM and SIGINT. Rejects before it listens where the environment is
+ * wrong (a `TypeError` that names the variable) or the port cannot be had.
+ */
+export async function serve(app: KvApp, { port = 3000, host = "127.0.0.1" }: ServeOptions = {}): Promise<KvServer> {
+  await app.ready();
+  const server = createServer(app);
+  try {
+    await listen(server, port, host);
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+
+  let closing: Promise<void> | undefined;
+  const close = () => (closing ??= shutDown(server, app).finally(() => unlisten()));
+  const unlisten = onSignal(close);
+  return { url: urlOf(server, host), close, [Symbol.asyncDispose]: close };
+}
+
+function createServer(app: KvApp): Server {
+  const { headersTimeout, bodyTimeout, idleTimeout } = app.timeouts;
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    overrideGlobalObjects: false,
+    serverOptions: {
+      headersTimeout: headersTimeout * 1000,
+      requestTimeout: bodyTimeout * 1000,
+      keepAliveTimeout: idleTimeout * 1000,
+    },
+  }) as Server;
+  server.on("clientError", refuse);
+  return server;
+}
+
+/** Answers what the HTTP parser refuses, before there is a request, in the service's envelope. */
+function refuse(fault: NodeJS.ErrnoException, socket: Socket): void {
+  if (fault.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const error = parserError(fault.code);
+  const requestId = randomUUID();
+  const body = problemText(error, requestId);
+  socket.end(
+    [
+      `HTTP/1.1 ${error.status} ${error.title}`,
+      "Content-Type: application/problem+json",
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      `X-Request-Id: ${requestId}`,
+      "Connection: close",
+      "",
+      body,
+    ].join("\r\n"),
+  );
+}
+
+function parserError(code: string | undefined): KvError {
+  if (code === "HPE_HEADER_OVERFLOW")
+    return new KvError("headers_too_large", "Expected headers of at most 16384 bytes");
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new KvError("request_timeout", "The request came too slowly");
+  return new KvError("invalid_request", "Expected an HTTP/1.1 request");
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(error, port, host)));
+    server.listen(port, host, resolve);
+  });
+}
+
+function listenError(error: NodeJS.ErrnoException, port: number, host: string): Error {
+  const mend: Record<string, string> = {
+    EADDRINUSE: "is in use; stop what listens there or choose another port",
+    EACCES: "is not allowed to this user; choose a port from 1024 up",
+    EADDRNOTAVAIL: "is not an address of this machine; choose another host",
+    ENOTFOUND: "is not an address of this machine; choose another host",
+  };
+  return new Error(`${host}:${port} ${mend[error.code ?? ""] ?? `cannot be listened on (${error.code})`}`, {
+    cause: error,
+  });
+}
+
+async function shutDown(server: Server, app: KvApp): Promise<void> {
+  const closed = app.close();
+  const ended = new Promise<void>((resolve) => server.close(() => resolve()));
+  const late = setTimeout(() => server.closeAllConnections(), GRACE_MS);
+  // A connection that is kept alive becomes idle only after its answer is out.
+  const idle = setInterval(() => server.closeIdleConnections(), 50);
+  await ended;
+  clearTimeout(late);
+  clearInterval(idle);
+  await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, GRACE_MS).unref())]);
+}
+
+/** Ends the process with 0 once `close` is done; a second signal ends it at once. */
+function onSignal(close: () => Promise<void>): () => void {
+  let asked = false;
+  const stop = () => {
+    if (asked) process.exit(1);
+    asked = true;
+    void close().finally(() => process.exit(0));
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  return () => {
+    process.off("SIGTERM", stop);
+    process.off("SIGINT", stop);
+  };
+}
+
+function urlOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,102 @@
+import type { Context } from "hono";
+import { KvError } from "../core/errors.ts";
+import { createJsonScanner, type JsonScannerOptions } from "../core/json-scanner.ts";
+
+/** A request body: its own members parsed, its values left as the text that they came in. */
+export interface RequestBody {
+  body: unknown;
+  /** The text of the value that `body` holds as this index. */
+  text(index: unknown): Uint8Array;
+}
+
+/** Reads and checks a JSON body. Throws `unsupported_media_type`, `too_large`, and what the scanner throws. */
+export async function readBody(c: Context, options: JsonScannerOptions & { maxBytes: number }): Promise<RequestBody> {
+  checkMediaType(c);
+  const { maxBytes } = options;
+  const length = Number(c.req.header("Content-Length") ?? Number.NaN);
+  if (length > maxBytes) throw tooLarge(maxBytes, length);
+
+  const scanner = createJsonScanner(options);
+  const bytes = growable(Number.isNaN(length) ? 0 : length);
+  for await (const chunk of chunks(c)) {
+    if (bytes.length + chunk.length > maxBytes) throw tooLarge(maxBytes, bytes.length + chunk.length);
+    scanner.write(chunk);
+    bytes.append(chunk);
+  }
+  const { body, spans } = scanner.end();
+  return {
+    body,
+    text(index) {
+      const span = spans[index as number];
+      if (span === undefined) throw new TypeError("Not the index of a value");
+      return bytes.slice(span[0], span[1]);
+    },
+  };
+}
+
+/** Only JSON in UTF-8, as it is: a browser's form can send none of these media types without a preflight. */
+function checkMediaType(c: Context): void {
+  const [type = "", ...parameters] = (c.req.header("Content-Type") ?? "").toLowerCase().split(";");
+  const charset = parameters
+    .map((parameter) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameter)?.[1])
+    .find(Boolean);
+  if (!/^\s*(application\/json|text\/json|[\w.!#$&^-]+\/[\w.!#$&^-]+\+json)\s*$/.test(type)) {
+    const got = type === "" ? "none" : JSON.stringify(type.trim().slice(0, 64));
+    throw new KvError(
+      "unsupported_media_type",
+      `Expected a body of Content-Type application/json, got ${got}; with curl add -H 'Content-Type: application/json'`,
+    );
+  }
+  if (charset !== undefined && charset !== "utf-8" && charset !== "utf8") {
+    throw new KvError("unsupported_media_type", "Expected JSON in UTF-8, got another charset");
+  }
+  if ((c.req.header("Content-Encoding") ?? "identity").trim().toLowerCase() !== "identity") {
+    throw new KvError("unsupported_media_type", "Expected a body without Content-Encoding");
+  }
+}
+
+async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
+  const reader = (c.req.raw.body as ReadableStream<Uint8Array> | null)?.getReader();
+  if (reader === undefined) return;
+  try {
+    while (true) {
+      const { done, value } = await reader.read().catch((cause: unknown) => {
+        throw new KvError("invalid_request", "The body ended before it was complete", { cause });
+      });
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.releaseLock();
+  }
+}
+
+function growable(expected: number) {
+  let buffer = new Uint8Array(expected);
+  let length = 0;
+  return {
+    get length() {
+      return length;
+    },
+    append(chunk: Uint8Array) {
+      if (length + chunk.length > buffer.length) {
+        const larger = new Uint8Array(Math.max(length + chunk.length, buffer.length * 2));
+        larger.set(buffer.subarray(0, length));
+        buffer = larger;
+      }
+      buffer.set(chunk, length);
+      length += chunk.length;
+    },
+    /** A view where it is most of what was read, else a copy, so that nothing small keeps a large buffer alive. */
+    slice(start: number, end: number) {
+      return end - start > buffer.length / 2 ? buffer.subarray(start, end) : buffer.slice(start, end);
+    },
+  };
+}
+
+function tooLarge(maxBytes: number, got: number): KvError {
+  return new KvError(
+    "too_large",
+    `Expected a body of at most ${maxBytes} bytes, got ${got}${got > maxBytes ? "" : " or more"}`,
+  );
+}

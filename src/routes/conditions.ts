@@ -1,0 +1,39 @@
+import type { Context } from "hono";
+import type { Condition } from "../core/entry.ts";
+import { KvError } from "../core/errors.ts";
+
+const TAG = /^(W\/)?"([\x21\x23-\x7e\x80-\uffff]*)"$/;
+
+/**
+ * The condition that a request's `If-Match` and `If-None-Match` state (RFC 9110, section 13.1), or `undefined`. A weak tag
+ * never matches strongly, so `If-Match` leaves it out; `If-None-Match` compares weakly.
+ */
+export function conditionOf(c: Context): Condition | undefined {
+  const ifMatch = tags(c, "If-Match", "strong");
+  const ifNoneMatch = tags(c, "If-None-Match", "weak");
+  if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
+  return { ...(ifMatch !== undefined && { ifMatch }), ...(ifNoneMatch !== undefined && { ifNoneMatch }) };
+}
+
+function tags(c: Context, header: string, comparison: "strong" | "weak"): "*" | string[] | undefined {
+  const field = c.req.header(header)?.trim();
+  if (field === undefined) return undefined;
+  if (field === "*") return "*";
+  const versions: string[] = [];
+  for (const element of split(field)) {
+    const [tag, weak, version = ""] = TAG.exec(element) ?? [];
+    if (tag === undefined) {
+      const message = `Expected "*" or entity tags in double quotes, as an ETag gives them, for example "abc"`;
+      throw new KvError("invalid_request", `${header}: ${message}`, { issues: [{ path: header, message }] });
+    }
+    if (weak === undefined || comparison === "weak") versions.push(version);
+  }
+  return versions;
+}
+
+/** The elements of a list: a comma inside an entity tag does not part them. Empty elements count for nothing. */
+function split(field: string): string[] {
+  return (field.match(/(?:[^",]|"[^"]*"?)+/g) ?? [])
+    .map((element) => element.trim())
+    .filter((element) => element !== "");
+}

@@ -1,0 +1,111 @@
+/** What the OpenAPI document says of each route, beside what the schemas say. */
+import type { JsonSchema, OperationDoc } from "./open-api.ts";
+import { LIST_QUERY, PUT_BODY } from "./schema.ts";
+
+const ANY: JsonSchema = { description: "Any JSON value" };
+const METADATA: JsonSchema = { description: "The metadata, as it was stored" };
+const EXPIRATION: JsonSchema = { type: "number", description: "Unix seconds" };
+const ENTRY = { metadata: METADATA, expiration: EXPIRATION };
+const STRINGS: JsonSchema = { type: "array", items: { type: "string" } };
+
+function object(properties: Record<string, JsonSchema>, required = Object.keys(properties)): JsonSchema {
+  return { type: "object", properties, required };
+}
+
+export const get: OperationDoc = {
+  operationId: "getValue",
+  summary: "Read a value",
+  conditions: ["If-None-Match", "If-Match"],
+  data: ANY,
+  beside: ENTRY,
+  etag: true,
+  errors: ["invalid_request", "invalid_key", "not_found", "precondition_failed", "too_large"],
+};
+
+export const put: OperationDoc = {
+  operationId: "putValue",
+  summary: "Store a value",
+  conditions: ["If-None-Match", "If-Match"],
+  body: PUT_BODY,
+  data: { description: "The value as stored, or null with `Prefer: return=minimal`" },
+  beside: ENTRY,
+  etag: true,
+  errors: [
+    "invalid_request",
+    "invalid_key",
+    "invalid_value",
+    "precondition_failed",
+    "too_large",
+    "unsupported_media_type",
+    "unsupported",
+    "storage_full",
+  ],
+};
+
+export const remove: OperationDoc = {
+  operationId: "deleteValue",
+  summary: "Delete a value",
+  conditions: ["If-Match"],
+  data: { type: "boolean", description: "Whether there was a value; always true where the engine cannot tell" },
+  errors: ["invalid_request", "invalid_key", "precondition_failed", "too_large", "unsupported"],
+};
+
+export const list: OperationDoc = {
+  operationId: "listKeys",
+  summary: "List keys in the byte order of UTF-8",
+  query: LIST_QUERY,
+  data: object(
+    {
+      keys: {
+        type: "array",
+        items: object({ name: { type: "string" }, etag: { type: "string" }, ...ENTRY, value: ANY }, ["name", "etag"]),
+      },
+      list_complete: { type: "boolean" },
+      cursor: { type: "string", description: "What the next page takes; absent where the list is complete" },
+    },
+    ["keys", "list_complete"],
+  ),
+  errors: ["invalid_request"],
+};
+
+export const info: OperationDoc = {
+  operationId: "getInfo",
+  summary: "What this instance is and accepts",
+  data: object({
+    version: { type: "string" },
+    storage: object({ engine: { type: "string" }, capabilities: { type: "object" } }),
+    limits: { type: "object", description: "Bytes and levels", additionalProperties: { type: "integer" } },
+    basePath: { type: "string" },
+    endpoints: { type: "object", description: "The path of each group, or false" },
+    auth: { ...STRINGS, description: "The strategies that are on and configured" },
+  }),
+  errors: [],
+};
+
+export const migrate: OperationDoc = {
+  operationId: "migrate",
+  summary: "Create or upgrade what the storage engine needs",
+  data: { ...STRINGS, description: "The migrations that ran" },
+  errors: [],
+};
+
+export const health: OperationDoc = {
+  operationId: "getHealth",
+  summary: "Whether the process serves",
+  data: { const: "OK" },
+  errors: [],
+};
+
+export const ready: OperationDoc = {
+  operationId: "getReady",
+  summary: "Whether the service and its storage serve",
+  data: { const: "OK" },
+  errors: ["unavailable"],
+};
+
+export const openApi: OperationDoc = {
+  operationId: "getOpenApi",
+  summary: "This document",
+  data: null,
+  errors: [],
+};

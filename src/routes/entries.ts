@@ -1,0 +1,87 @@
+import { isUnchanged } from "../core/entry.ts";
+import { KvError } from "../core/errors.ts";
+import { checkKey, quote } from "../core/key.ts";
+import { BODY_OVERHEAD_BYTES } from "../core/limits.ts";
+import type { ListedEntry } from "../storage/adapter.ts";
+import { readBody } from "./body.ts";
+import { conditionOf } from "./conditions.ts";
+import * as docs from "./docs.ts";
+import { attributes, data, empty, entry, etag, text } from "./respond.ts";
+import { type KvContext, keyOf, type Route } from "./route.ts";
+import { LIST_QUERY, PUT_BODY, parse } from "./schema.ts";
+
+const decoder = new TextDecoder();
+
+/** The routes of `endpoints.v1.kv`. */
+export const entryRoutes: readonly Route[] = [
+  { method: "GET", path: "", scope: "read", handle: list, doc: docs.list },
+  { method: "GET", path: "/:key", scope: "read", handle: get, doc: docs.get },
+  { method: "PUT", path: "/:key", scope: "write", handle: put, doc: docs.put },
+  { method: "DELETE", path: "/:key", scope: "write", handle: remove, doc: docs.remove },
+];
+
+async function get(c: KvContext): Promise<Response> {
+  const key = keyOf(c);
+  const condition = conditionOf(c);
+  const stored = await c.var.store.get(key);
+  if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
+  if (isUnchanged(condition, stored)) return empty(c, 304, { ETag: etag(stored.version) });
+  return entry(c, stored);
+}
+
+async function put(c: KvContext): Promise<Response> {
+  const { store } = c.var;
+  const key = checkKey(keyOf(c), store.limits.key);
+  const condition = conditionOf(c);
+  const { body, text } = await readBody(c, {
+    depth: store.limits.depth,
+    levels: 1,
+    raw: ["value", "metadata"],
+    ownBytes: BODY_OVERHEAD_BYTES,
+    maxBytes: store.limits.value + BODY_OVERHEAD_BYTES,
+  });
+  const { value, metadata, ttl, expiration } = parse(PUT_BODY, body);
+  const metadataText = metadata === undefined ? null : decoder.decode(text(metadata));
+  const stored = await store.put(
+    key,
+    { value: text(value), metadata: metadataText === "null" ? null : metadataText, ttl, expiration },
+    condition,
+  );
+  return wantsMinimal(c)
+    ? entry(c, stored, { value: false, headers: { "Preference-Applied": "return=minimal" } })
+    : entry(c, stored);
+}
+
+async function remove(c: KvContext): Promise<Response> {
+  return data(c, await c.var.store.delete(keyOf(c), conditionOf(c)));
+}
+
+async function list(c: KvContext): Promise<Response> {
+  const { prefix, limit, cursor = null, include } = parse(LIST_QUERY, queryOf(c));
+  const page = await c.var.store.list({ prefix, limit, cursor, values: include === "values" });
+  const pieces: (string | Uint8Array)[] = ['{"keys":['];
+  for (const [index, listed] of page.entries.entries()) pieces.push(...listedPieces(listed, index));
+  pieces.push(`],"list_complete":${page.cursor === null}`);
+  pieces.push(page.cursor === null ? "}" : `,"cursor":${JSON.stringify(page.cursor)}}`);
+  return text(c, pieces);
+}
+
+function listedPieces(listed: ListedEntry, index: number): (string | Uint8Array)[] {
+  const head = `${index === 0 ? "" : ","}{"name":${JSON.stringify(listed.key)},"etag":${JSON.stringify(etag(listed.version))}${attributes(listed)}`;
+  return listed.value === null ? [`${head}}`] : [`${head},"value":`, listed.value, "}"];
+}
+
+/** The query's parameters; one that is repeated is an array, so that the schema refuses it. */
+function queryOf(c: KvContext): Record<string, string | string[]> {
+  return Object.fromEntries(
+    Object.entries(c.req.queries()).map(([name, values]) => [
+      name,
+      values.length === 1 ? (values[0] as string) : values,
+    ]),
+  );
+}
+
+/** RFC 7240, section 4.2. */
+function wantsMinimal(c: KvContext): boolean {
+  return /(?:^|,)\s*return\s*=\s*"?minimal"?\s*(?:[;,]|$)/i.test(c.req.header("Prefer") ?? "");
+}

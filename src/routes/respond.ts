@@ -1,0 +1,98 @@
+/** The only place where an answer is made. */
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { StoredEntry } from "../core/entry.ts";
+import type { KvError } from "../core/errors.ts";
+
+type Headers = Readonly<Record<string, string>>;
+
+const encoder = new TextEncoder();
+const NULL = encoder.encode("null");
+const RETRY_AFTER_SECONDS = "1";
+const JSON_TYPE = "application/json";
+
+/** `{"status":200,"success":true,"data":…}` */
+export function data(c: Context, value: unknown, headers: Headers = {}): Response {
+  return c.body(JSON.stringify({ status: 200, success: true, data: value }), 200, {
+    "Content-Type": JSON_TYPE,
+    ...headers,
+  });
+}
+
+/** The envelope around a stored entry, its value's text untouched, or `null` in its place. */
+export function entry(
+  c: Context,
+  stored: StoredEntry,
+  options: { value: boolean; headers?: Headers } = { value: true },
+): Response {
+  return c.body(
+    concat([
+      encoder.encode('{"status":200,"success":true,"data":'),
+      options.value ? stored.value : NULL,
+      encoder.encode(`${attributes(stored)}}`),
+    ]),
+    200,
+    { "Content-Type": JSON_TYPE, ETag: etag(stored.version), ...options.headers },
+  );
+}
+
+/** `data` given as JSON text in pieces, in UTF-8 or as strings. */
+export function text(c: Context, pieces: readonly (string | Uint8Array)[]): Response {
+  const bytes = pieces.map((piece) => (typeof piece === "string" ? encoder.encode(piece) : piece));
+  return c.body(concat([encoder.encode('{"status":200,"success":true,"data":'), ...bytes, encoder.encode("}")]), 200, {
+    "Content-Type": JSON_TYPE,
+  });
+}
+
+/** An answer without a body. */
+export function empty(c: Context, status: 204 | 304, headers: Headers): Response {
+  return c.body(null, status, headers);
+}
+
+/** A document that is not an envelope. */
+export function document(c: Context, value: unknown): Response {
+  return c.body(JSON.stringify(value), 200, { "Content-Type": JSON_TYPE });
+}
+
+/** The envelope of an answer that is not a success, at once a problem document (RFC 9457). */
+export function problem(c: Context, error: KvError, requestId: string): Response {
+  return c.body(problemText(error, requestId), error.status as ContentfulStatusCode, {
+    "Content-Type": "application/problem+json",
+    ...(error.code === "unavailable" && { "Retry-After": RETRY_AFTER_SECONDS }),
+    ...error.headers,
+  });
+}
+
+/** The text of {@link problem}, for a server that must answer without a request. */
+export function problemText(error: KvError, requestId: string): string {
+  return JSON.stringify({
+    status: error.status,
+    success: false,
+    data: null,
+    error: error.code,
+    title: error.title,
+    detail: error.message,
+    instance: requestId,
+    ...(error.issues !== undefined && { issues: error.issues }),
+  });
+}
+
+/** A strong entity tag (RFC 9110, section 8.8.3). */
+export function etag(version: string): string {
+  return `"${version}"`;
+}
+
+/** The members of an entry that stand beside its value, each with a comma before it; empty where it has none. */
+export function attributes({ metadata, expiresAt }: Pick<StoredEntry, "metadata" | "expiresAt">): string {
+  return `${metadata === null ? "" : `,"metadata":${metadata}`}${expiresAt === null ? "" : `,"expiration":${expiresAt / 1000}`}`;
+}
+
+function concat(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,96 @@
+import type { Context, Hono } from "hono";
+import { routePath } from "hono/route";
+import { includesScope, type Principal, type Scope } from "../auth/principal.ts";
+import { KvError } from "../core/errors.ts";
+import { decodeKey } from "../core/key.ts";
+import type { Store } from "../storage/store.ts";
+import type { OperationDoc } from "./open-api.ts";
+import { empty } from "./respond.ts";
+
+/** What the pipeline leaves for the routes in `c.var`. */
+export interface KvVariables {
+  requestId: string;
+  /** Who calls; there is none on public routes. */
+  principal: Principal;
+  store: Store;
+  /** The authentication strategies that are on and configured. */
+  strategies: readonly string[];
+  /** The route that answers, as it was registered, for the log. */
+  route: string;
+}
+
+export interface KvHonoEnv {
+  Variables: KvVariables;
+}
+
+export type KvContext = Context<KvHonoEnv>;
+
+/** One route, as it is registered and as the OpenAPI document shows it. */
+export interface Route {
+  method: "GET" | "PUT" | "POST" | "DELETE";
+  /** Below the path of its group; `/:key` takes all that follows. */
+  path: "" | `/${string}`;
+  /** What the caller's credential must allow, or `null` for a public route. */
+  scope: Scope | null;
+  handle(c: KvContext): Response | Promise<Response>;
+  doc: OperationDoc;
+}
+
+/** Also matches a key with slashes, line breaks, or nothing in it. */
+const KEY_PATTERN = ":key{[\\s\\S]*}";
+
+/** Registers the routes of a group below `base`; every other method on their paths is answered 405, `OPTIONS` 204. */
+export function register(app: Hono<KvHonoEnv>, base: string, routes: readonly Route[]): void {
+  for (const [path, group] of Map.groupBy(routes, (route) => route.path)) {
+    const pattern = base + path.replace(":key", KEY_PATTERN) || "/";
+    for (const route of group) {
+      app.on(route.method, pattern, (c) => {
+        c.set("route", base + route.path);
+        if (route.scope !== null) permit(c, route.scope);
+        return route.handle(c);
+      });
+    }
+    app.all(pattern, (c) => {
+      if (group.some((route) => route.scope !== null)) permit(c, "read");
+      return otherMethod(c, group);
+    });
+  }
+}
+
+/** Throws where the guard has let nobody in, however the request came here, or the credential lacks the right. */
+function permit(c: KvContext, scope: Scope): void {
+  const principal: Principal | undefined = c.get("principal");
+  if (principal === undefined) throw new KvError("unauthorized", "Expected a credential");
+  if (!includesScope(principal.scope, scope)) {
+    throw new KvError(
+      "forbidden",
+      `Expected a credential with the scope "${scope}", got one with "${principal.scope}"`,
+    );
+  }
+}
+
+function otherMethod(c: KvContext, routes: readonly Route[]): Response {
+  const methods = routes.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method]));
+  const headers = { Allow: [...methods, "OPTIONS"].join(", ") };
+  if (c.req.method === "OPTIONS") return empty(c, 204, headers);
+  throw new KvError("method_not_allowed", `Expected one of ${headers.Allow}, got ${c.req.method}`, { headers });
+}
+
+/** The key that a request names: everything after the route's own path, percent-decoded once. */
+export function keyOf(c: KvContext): string {
+  const path = rawPath(c.req.raw);
+  let at = 0;
+  // Counted in slashes, not in characters: the base path may have parameters where the service is mounted.
+  for (let slashes = routePath(c).split(KEY_PATTERN)[0]?.split("/").length ?? 0; slashes > 1; slashes--) {
+    at = path.indexOf("/", at) + 1;
+  }
+  return decodeKey(path.slice(at));
+}
+
+/** The path of a request's target as it was sent, undecoded. */
+export function rawPath(request: Request): string {
+  const { url } = request;
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  const end = url.slice(start).search(/[?#]/);
+  return end === -1 ? url.slice(start) : url.slice(start, start + end);
+}

@@ -1,0 +1,20 @@
+import type { Env } from "../core/env.ts";
+import { type KvNamespaceLike, workersKvStorage } from "../storage/workers-kv.ts";
+import type { RuntimeFactory } from "./runtime.ts";
+
+/** The bindings of the request. */
+export function readEnv(bindings: unknown): Env {
+  return (bindings ?? {}) as Env;
+}
+
+/** Workers KV, by the binding that `database` names. */
+export const defaultRuntime: RuntimeFactory = ({ database }, env) => {
+  const binding = env[database];
+  if (typeof (binding as Partial<KvNamespaceLike> | undefined)?.getWithMetadata !== "function") {
+    const got = binding === undefined ? "nothing" : `a ${typeof binding} of another kind`;
+    throw new TypeError(
+      `${database}: expected the binding of a KV namespace, got ${got}; add it to kv_namespaces in wrangler.jsonc`,
+    );
+  }
+  return { storage: workersKvStorage(binding as KvNamespaceLike) };
+};

@@ -1,0 +1,121 @@
+/** What stands behind the routes: one store and one authenticator for each set of values read from the environment. */
+import { defaultRuntime, readEnv } from "#runtime";
+import { type Authenticator, createAuthenticator } from "./auth/authenticate.ts";
+import type { Env } from "./core/env.ts";
+import { KvError } from "./core/errors.ts";
+import type { ResolvedOptions } from "./options.ts";
+import { createStore, type Store } from "./storage/store.ts";
+import { startSweeper } from "./storage/sweeper.ts";
+
+export interface Instance {
+  store: Store;
+  authenticator: Authenticator;
+}
+
+export interface Service {
+  /** What a request's bindings make of the environment. */
+  envOf(bindings: unknown): Env;
+  /** The instance for an environment; rejects with a `TypeError` where that is wrong. */
+  open(env: Env): Promise<Instance>;
+  /** Runs a request, which `close` waits for. */
+  run<T>(request: () => Promise<T>): Promise<T>;
+  readonly closing: boolean;
+  /** Waits for the requests in flight, then closes what was opened. */
+  close(): Promise<void>;
+}
+
+export function createService(options: ResolvedOptions): Service {
+  const opened: Instance[] = [];
+  const stops: (() => void)[] = [];
+  let inFlight = 0;
+  let closing: Promise<void> | undefined;
+  let closed = false;
+  let idle = () => {};
+
+  const warn = (message: string) => options.logger({ level: "warn", message, time: new Date().toISOString() });
+
+  const instanceFor = perEnvironment<Instance>(async (env) => {
+    const runtime = await (options.runtime ?? defaultRuntime)({ database: options.database, warn }, env);
+    const { storage, now = Date.now } = runtime;
+    const authenticator = createAuthenticator(options.auth, { env, warn, now });
+    const sweeper = startSweeper(storage, {
+      now,
+      onError: (error) => warn(`Expired entries could not be removed: ${(error as Error).message}`),
+    });
+    const instance = { store: createStore(storage, { limits: options.limits, now }), authenticator };
+    opened.push(instance);
+    stops.push(() => sweeper.stop());
+    return instance;
+  });
+
+  return {
+    envOf: (bindings) => options.getEnv(readEnv(bindings)),
+
+    async open(env) {
+      if (closed) throw new KvError("unavailable", "The service is shutting down");
+      return instanceFor(env);
+    },
+
+    async run(request) {
+      inFlight += 1;
+      try {
+        return await request();
+      } finally {
+        inFlight -= 1;
+        if (inFlight === 0) idle();
+      }
+    },
+
+    get closing() {
+      return closing !== undefined;
+    },
+
+    close() {
+      closing ??= (async () => {
+        if (inFlight > 0) await new Promise<void>((resolve) => (idle = resolve));
+        closed = true;
+        for (const stop of stops) stop();
+        for (const { store } of opened) await store.close();
+      })();
+      return closing;
+    },
+  };
+}
+
+/**
+ * Keeps what is made from an environment for as long as the values that were read from it are the same: the object itself
+ * may be a new one on each request. One is made at a time, so that nobody is given what another environment is making.
+ */
+function perEnvironment<T>(make: (env: Env) => Promise<T>): (env: Env) => Promise<T> {
+  const known = new WeakMap<Env, T>();
+  const made: { reads: Map<string, unknown>; value: T }[] = [];
+  let turn: Promise<unknown> = Promise.resolve();
+
+  const find = (env: Env): T | undefined =>
+    known.get(env) ?? made.find(({ reads }) => [...reads].every(([name, value]) => Object.is(env[name], value)))?.value;
+
+  const create = async (env: Env): Promise<T> => {
+    const reads = new Map<string, unknown>();
+    const value = await make(
+      new Proxy(env, {
+        get(target, name: string) {
+          reads.set(name, target[name]);
+          return target[name];
+        },
+      }),
+    );
+    made.push({ reads, value });
+    return value;
+  };
+
+  return async (env) => {
+    let value = find(env);
+    if (value === undefined) {
+      const mine = turn.then(() => find(env) ?? create(env));
+      turn = mine.catch(() => {});
+      value = await mine;
+    }
+    known.set(env, value);
+    return value;
+  };
+}

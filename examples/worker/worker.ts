@@ -1,0 +1,3 @@
+import { kv } from "@workertown/kv";
+
+export default kv();

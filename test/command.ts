@@ -1,0 +1,44 @@
+/** The real command, started from the clone in a folder of its own. */
+import { spawn } from "node:child_process";
+import { resolve } from "node:path";
+
+export interface Command extends AsyncDisposable {
+  url: string;
+  /** What it has printed so far, both streams. */
+  output(): string;
+  kill(signal: NodeJS.Signals): Promise<number | null>;
+}
+
+/** `workertown-kv serve` with these arguments on a free port; resolves once it says where it listens. */
+export async function startCommand(
+  cwd: string,
+  { args = [], env = {} }: { args?: string[]; env?: Record<string, string> } = {},
+): Promise<Command> {
+  const child = spawn(
+    process.execPath,
+    ["--conditions=workertown-source", resolve("src/cli/main.ts"), "serve", "--port", "0", ...args],
+    { cwd, env: { PATH: process.env.PATH, ...env }, stdio: ["ignore", "pipe", "pipe"] },
+  );
+  let output = "";
+  const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  const url = await new Promise<string>((resolve, reject) => {
+    const read = (chunk: Buffer) => {
+      output += chunk;
+      const found = /http:\/\/[\w.:[\]]+:\d+/.exec(output);
+      if (found) resolve(found[0]);
+    };
+    child.stdout.on("data", read);
+    child.stderr.on("data", read);
+    void ended.then((code) => reject(new Error(`the command ended with ${code}: ${output}`)));
+  });
+  const kill = (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    return ended;
+  };
+  return {
+    url,
+    output: () => output,
+    kill,
+    [Symbol.asyncDispose]: async () => void (await kill("SIGKILL")),
+  };
+}

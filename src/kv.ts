@@ -1,6 +1,7 @@
-import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { Context, Hono, MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
+import { Hono as TinyHono } from "hono/tiny";
 import { isClosed } from "./auth/authenticate.ts";
 import { KvError } from "./core/errors.ts";
 import { type KvOptions, type ResolvedOptions, resolveOptions, type Timeouts } from "./options.ts";
@@ -34,7 +35,7 @@ export function kv(options: KvOptions = {}): KvApp {
   const { basePath, endpoints } = config;
   const groups: RouteGroup[] = [];
   const all = `${basePath}/*`;
-  const app = new Hono<KvHonoEnv>({ getPath: rawPath });
+  const app = new TinyHono<KvHonoEnv>({ getPath: rawPath });
 
   app.onError(answerError(config));
   app.notFound(noSuchRoute);

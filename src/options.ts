@@ -1,9 +1,9 @@
 /** The options of `kv()`: every default and every refusal, field by field. */
 import type { cors } from "hono/cors";
-import * as v from "valibot";
 import { type AuthOptions, checkAuthOptions } from "./auth/authenticate.ts";
 import type { Env } from "./core/env.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
+import { faultsOf, type Schema } from "./core/schema.ts";
 import { consoleLogger, type Logger } from "./log.ts";
 import type { Runtime, RuntimeFactory } from "./runtimes/runtime.ts";
 
@@ -80,109 +80,76 @@ export interface ResolvedOptions {
   runtime: RuntimeFactory | undefined;
 }
 
-const name = v.pipe(v.string("a non-empty string"), v.regex(/\S/, "a non-empty string"));
-const path = v.pipe(
-  v.string("a path"),
-  v.regex(/^[\w\-.~/]*$/, 'a path of letters, digits, "-", ".", "_", "~" and "/"'),
-  v.check((text) => !/(^|\/)\.\.?(\/|$)/.test(text), 'a path without "." and ".." segments'),
-);
-const fn = v.optional(v.function("a function"));
-const positive = (what: string) => v.optional(v.pipe(v.number(what), v.gtValue(0, what), v.finite(what)));
-const bytes = v.optional(
-  v.pipe(
-    v.number("a whole number, at least 1"),
-    v.safeInteger("a whole number, at least 1"),
-    v.minValue(1, "a whole number, at least 1"),
-  ),
-);
-const seconds = positive("a number of seconds greater than 0");
-const strict = <const T extends v.ObjectEntries>(entries: T, expected = "an object") =>
-  v.strictObject(entries, expected);
-const object = <const T extends v.ObjectEntries>(entries: T) => v.optional(strict(entries));
-// `lazy` chooses one of the two, so that a fault inside the object is named by its own path.
-const orFalse = <const T extends v.GenericSchema>(schema: T) =>
-  v.optional(v.lazy<v.GenericSchema>((input) => (input === false ? v.literal(false) : schema)));
-const endpoint = orFalse(path);
-const names = (...keys: string[]) => object(Object.fromEntries(keys.map((key) => [key, v.optional(name)])));
-const secret = v.optional(v.string("a string"));
-const textOrList = v.optional(v.union([name, v.array(name)], "a non-empty string or a list of them"));
-
-const keyItem = v.union(
-  [
-    v.string(),
-    v.strictObject({ key: v.string(), id: v.optional(name), scope: v.picklist(["read", "write", "admin"]) }),
-  ],
-  "a string or { key, id?, scope }",
-);
-
-const OBJECT_OR_FALSE = "an object or false";
-
-const AUTH = {
-  apiKey: orFalse(
-    strict(
-      {
-        apiKey: v.optional(v.union([keyItem, v.array(keyItem)], "a string, { key, id?, scope } or a list of them")),
-        env: names("apiKey", "readApiKey"),
-        getCredentials: fn,
-        verifyCredentials: fn,
-      },
-      OBJECT_OR_FALSE,
-    ),
-  ),
-  basic: orFalse(
-    strict(
-      {
-        username: secret,
-        password: secret,
-        env: names("username", "password"),
-        getCredentials: fn,
-        verifyCredentials: fn,
-      },
-      OBJECT_OR_FALSE,
-    ),
-  ),
-  jwt: orFalse(
-    strict(
-      {
-        secret,
-        jwks: object({ url: name, cacheTtl: seconds }),
-        issuer: textOrList,
-        audience: textOrList,
-        env: names("jwksUrl", "secret", "issuer", "audience"),
-        getCredentials: fn,
-        verifyCredentials: fn,
-      },
-      OBJECT_OR_FALSE,
-    ),
-  ),
-  authenticateRequest: fn,
+const NAME: Schema = { type: "string", title: "a non-empty string", pattern: "\\S" };
+const NAMES: Schema = { title: "a non-empty string or a list of them", anyOf: [NAME, { type: "array", items: NAME }] };
+/** What may be a secret may be empty: then it counts as not configured. */
+const SECRET: Schema = { type: "string", title: "a string" };
+const FUNCTION: Schema = { type: "function", title: "a function" };
+const BYTES: Schema = { type: "integer", title: "a whole number, at least 1", minimum: 1 };
+const SECONDS: Schema = { type: "number", title: "a number of seconds greater than 0", exclusiveMinimum: 0 };
+const PATH: Schema = {
+  type: "string",
+  title: 'a path of letters, digits, "-", ".", "_", "~" and "/", without "." and ".." segments',
+  pattern: "^(?!(.*/)?\\.\\.?(/|$))[\\w\\-.~/]*$",
 };
 
-const SCHEMA = v.strictObject(
-  {
-    basePath: v.optional(path),
-    endpoints: object({ v1: object({ admin: endpoint, kv: endpoint }), public: endpoint }),
-    env: names("database"),
-    getEnv: fn,
-    auth: object(AUTH),
-    cors: orFalse(v.looseObject({}, OBJECT_OR_FALSE)),
-    limits: object({
-      key: bytes,
-      value: bytes,
-      metadata: bytes,
-      depth: bytes,
-      headersTimeout: seconds,
-      bodyTimeout: seconds,
-      idleTimeout: seconds,
+const object = (properties: Record<string, Schema>, title = "an object"): Schema => {
+  return { type: "object", title, properties, additionalProperties: false };
+};
+const variables = (...names: string[]) => object(Object.fromEntries(names.map((name) => [name, NAME])));
+const orFalse = (schema: Schema): Schema => ({
+  anyOf: [schema, { const: false, type: "boolean", title: schema.title ?? "" }],
+});
+const strategy = (properties: Record<string, Schema>) =>
+  orFalse(object({ ...properties, getCredentials: FUNCTION, verifyCredentials: FUNCTION }, "an object or false"));
+
+const KEY_ITEM: Schema = {
+  anyOf: [
+    SECRET,
+    { ...object({ key: SECRET, id: NAME, scope: { enum: ["read", "write", "admin"] } }), required: ["key", "scope"] },
+  ],
+};
+
+const SCHEMA = object({
+  basePath: PATH,
+  endpoints: object({ v1: object({ admin: orFalse(PATH), kv: orFalse(PATH) }), public: orFalse(PATH) }),
+  env: variables("database"),
+  getEnv: FUNCTION,
+  auth: object({
+    apiKey: strategy({
+      apiKey: {
+        title: "a string, { key, id?, scope } or a list of them",
+        anyOf: [KEY_ITEM, { type: "array", items: KEY_ITEM }],
+      },
+      env: variables("apiKey", "readApiKey"),
     }),
-    logger: orFalse(v.function("a function or false")),
-    onError: fn,
-    runtime: v.optional(
-      v.union([v.function("a function"), v.looseObject({ storage: v.looseObject({}) })], "{ storage } or a function"),
-    ),
+    basic: strategy({ username: SECRET, password: SECRET, env: variables("username", "password") }),
+    jwt: strategy({
+      secret: SECRET,
+      jwks: { ...object({ url: NAME, cacheTtl: SECONDS }), required: ["url"] },
+      issuer: NAMES,
+      audience: NAMES,
+      env: variables("jwksUrl", "secret", "issuer", "audience"),
+    }),
+    authenticateRequest: FUNCTION,
+  }),
+  cors: orFalse({ type: "object", title: "an object or false" }),
+  limits: object({
+    key: BYTES,
+    value: BYTES,
+    metadata: BYTES,
+    depth: BYTES,
+    headersTimeout: SECONDS,
+    bodyTimeout: SECONDS,
+    idleTimeout: SECONDS,
+  }),
+  logger: orFalse({ type: "function", title: "a function or false" }),
+  onError: FUNCTION,
+  runtime: {
+    title: "{ storage } or a function",
+    anyOf: [FUNCTION, { type: "object", properties: { storage: { type: "object" } }, required: ["storage"] }],
   },
-  "an object",
-);
+});
 
 /**
  * The options with every default in its place; what was given is not changed. Throws a `TypeError` that quotes the path
@@ -259,14 +226,14 @@ function checkEndpoints({ kv, admin, public: open }: ResolvedOptions["endpoints"
 }
 
 function checkShape(options: KvOptions): void {
-  const { issues } = v.safeParse(SCHEMA, options, { abortEarly: true });
-  if (issues === undefined) return;
-  const [issue] = issues;
-  const path = v.getDotPath(issue) ?? "options";
-  if (issue.type === "strict_object" && issue.expected === "never") {
-    throw new TypeError(`${path}: unknown option; see docs/configuration.md`);
-  }
-  throw new TypeError(`${path}: expected ${issue.message}, got ${describe(issue.input, path.startsWith("auth"))}`);
+  const [fault] = faultsOf(SCHEMA, options);
+  if (fault === undefined) return;
+  const { path, message } = fault;
+  if (message === "Unknown member") throw new TypeError(`${path}: unknown option; see docs/configuration.md`);
+  const got = "got" in fault ? describe(fault.got, path.startsWith("auth")) : "nothing";
+  throw new TypeError(
+    `${path || "options"}: ${message === "Missing" ? "expected a value" : message.replace("E", "e")}, got ${got}`,
+  );
 }
 
 /** What was given, for a message; what may be a secret is named by its type alone. */

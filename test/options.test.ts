@@ -74,10 +74,19 @@ describe("refusals", () => {
     [{ auth: { jwt: { jwks: {} } } }, "auth.jwt.jwks.url"],
     [{ auth: { apiKey: true } }, "auth.apiKey: expected an object or false"],
     [{ auth: { apiKey: { apiKey: { key: "k", scope: "root" } } } }, "auth.apiKey.apiKey"],
-    [{ basePath: 1 }, "basePath: expected a path, got 1"],
-    [{ basePath: "/a b" }, 'basePath: expected a path of letters, digits, "-", ".", "_", "~" and "/", got "/a b"'],
+    [
+      { basePath: 1 },
+      'basePath: expected a path of letters, digits, "-", ".", "_", "~" and "/", without "." and ".." segments, got 1',
+    ],
+    [
+      { basePath: "/a b" },
+      'basePath: expected a path of letters, digits, "-", ".", "_", "~" and "/", without "." and ".." segments, got "/a b"',
+    ],
     [{ basePath: "/:tenant" }, "basePath: expected a path of letters"],
-    [{ basePath: "/a/../b" }, 'basePath: expected a path without "." and ".." segments'],
+    [
+      { basePath: "/a/../b" },
+      'basePath: expected a path of letters, digits, "-", ".", "_", "~" and "/", without "." and ".." segments, got "/a/../b"',
+    ],
     [{ endpoints: { v1: { kv: true } } }, "endpoints.v1.kv: expected a path"],
     [{ limits: { key: 0 } }, "limits.key: expected a whole number, at least 1, got 0"],
     [{ limits: { value: 1.5 } }, "limits.value: expected a whole number"],

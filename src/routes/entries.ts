@@ -1,23 +1,24 @@
 import { isUnchanged } from "../core/entry.ts";
 import { KvError } from "../core/errors.ts";
 import { checkKey, quote } from "../core/key.ts";
-import { BODY_OVERHEAD_BYTES } from "../core/limits.ts";
+import { BODY_OVERHEAD_BYTES, LIST_LIMIT_MAX } from "../core/limits.ts";
+import type { Schema } from "../core/schema.ts";
 import type { ListedEntry } from "../storage/adapter.ts";
 import { readBody } from "./body.ts";
 import { conditionOf } from "./conditions.ts";
 import * as docs from "./docs.ts";
 import { attributes, data, empty, entry, etag, text } from "./respond.ts";
 import { type KvContext, keyOf, type Route } from "./route.ts";
-import { LIST_QUERY, PUT_BODY, parse } from "./schema.ts";
+import { LIST_QUERY, type ListQuery, PUT_BODY, type PutBody, parse } from "./schema.ts";
 
 const decoder = new TextDecoder();
 
-/** The routes of `endpoints.v1.kv`. */
+/** The routes of `endpoints.v1.kv`; those of a key come first, since some routers take `/v1/kv/` for `/v1/kv`. */
 export const entryRoutes: readonly Route[] = [
-  { method: "GET", path: "", scope: "read", handle: list, doc: docs.list },
   { method: "GET", path: "/:key", scope: "read", handle: get, doc: docs.get },
   { method: "PUT", path: "/:key", scope: "write", handle: put, doc: docs.put },
   { method: "DELETE", path: "/:key", scope: "write", handle: remove, doc: docs.remove },
+  { method: "GET", path: "", scope: "read", handle: list, doc: docs.list },
 ];
 
 async function get(c: KvContext): Promise<Response> {
@@ -40,7 +41,7 @@ async function put(c: KvContext): Promise<Response> {
     ownBytes: BODY_OVERHEAD_BYTES,
     maxBytes: store.limits.value + BODY_OVERHEAD_BYTES,
   });
-  const { value, metadata, ttl, expiration } = parse(PUT_BODY, body);
+  const { value, metadata, ttl, expiration } = parse<PutBody>(PUT_BODY, body);
   const metadataText = metadata === undefined ? null : decoder.decode(text(metadata));
   const stored = await store.put(
     key,
@@ -57,7 +58,8 @@ async function remove(c: KvContext): Promise<Response> {
 }
 
 async function list(c: KvContext): Promise<Response> {
-  const { prefix, limit, cursor = null, include } = parse(LIST_QUERY, queryOf(c));
+  const query = parse<ListQuery>(LIST_QUERY, queryOf(c, LIST_QUERY));
+  const { prefix = "", limit = LIST_LIMIT_MAX, cursor = null, include } = query;
   const page = await c.var.store.list({ prefix, limit, cursor, values: include === "values" });
   const pieces: (string | Uint8Array)[] = ['{"keys":['];
   for (const [index, listed] of page.entries.entries()) pieces.push(...listedPieces(listed, index));
@@ -71,14 +73,13 @@ function listedPieces(listed: ListedEntry, index: number): (string | Uint8Array)
   return listed.value === null ? [`${head}}`] : [`${head},"value":`, listed.value, "}"];
 }
 
-/** The query's parameters; one that is repeated is an array, so that the schema refuses it. */
-function queryOf(c: KvContext): Record<string, string | string[]> {
-  return Object.fromEntries(
-    Object.entries(c.req.queries()).map(([name, values]) => [
-      name,
-      values.length === 1 ? (values[0] as string) : values,
-    ]),
-  );
+/** The query's parameters, whole numbers as such; one that is repeated is an array, so that the schema refuses it. */
+function queryOf(c: KvContext, { properties = {} }: Schema): Record<string, unknown> {
+  const parameters = Object.entries(c.req.queries()).map(([name, [value = "", ...more]]) => {
+    if (more.length > 0) return [name, [value, ...more]];
+    return [name, properties[name]?.type === "integer" && /^[1-9]\d*$/.test(value) ? Number(value) : value];
+  });
+  return Object.fromEntries(parameters);
 }
 
 /** RFC 7240, section 4.2. */

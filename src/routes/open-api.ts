@@ -1,7 +1,6 @@
 /** The OpenAPI 3.1 document, made from the routes that this instance serves and the schemas that validate them. */
-import { toJsonSchema } from "@valibot/to-json-schema";
-import type { GenericSchema } from "valibot";
 import { KV_ERROR_CODES, KvError, type KvErrorCode, statusOf } from "../core/errors.ts";
+import type { Schema } from "../core/schema.ts";
 import { VERSION } from "../version.ts";
 import type { Route } from "./route.ts";
 
@@ -11,8 +10,8 @@ export type JsonSchema = Readonly<Record<string, unknown>>;
 export interface OperationDoc {
   operationId: string;
   summary: string;
-  query?: GenericSchema;
-  body?: GenericSchema;
+  query?: Schema;
+  body?: Schema;
   conditions?: readonly ("If-Match" | "If-None-Match")[];
   /** The schema of `data`, or `null` where the answer is not an envelope. */
   data: JsonSchema | null;
@@ -70,7 +69,7 @@ function operation({ path, scope, method, doc }: Route): JsonSchema {
     ...(scope === null && { security: [] }),
     parameters: parameters(path, doc),
     ...(doc.body !== undefined && {
-      requestBody: { required: true, content: { "application/json": { schema: schemaOf(doc.body) } } },
+      requestBody: { required: true, content: { "application/json": { schema: doc.body } } },
     }),
     responses: {
       200: success(doc),
@@ -81,8 +80,7 @@ function operation({ path, scope, method, doc }: Route): JsonSchema {
 }
 
 function parameters(path: string, { query, conditions = [] }: OperationDoc): JsonSchema[] {
-  const { properties = {} } =
-    query === undefined ? {} : (schemaOf(query) as { properties?: Record<string, JsonSchema> });
+  const properties = query?.properties ?? {};
   return [
     ...(path.includes(":key")
       ? [
@@ -148,10 +146,4 @@ function problemSchema(): JsonSchema {
     },
     required: ["status", "success", "data", "error", "title", "detail", "instance"],
   };
-}
-
-/** What a caller sends: the input of a schema, before its transforms. */
-function schemaOf(schema: GenericSchema): JsonSchema {
-  const { $schema: _, ...rest } = toJsonSchema(schema as never, { typeMode: "input", errorMode: "ignore" });
-  return rest;
 }

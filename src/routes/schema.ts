@@ -1,50 +1,69 @@
 /** What a request may hold: the one source of validation and of the OpenAPI document. */
-import * as v from "valibot";
 import { KvError } from "../core/errors.ts";
 import { LIST_LIMIT_MAX } from "../core/limits.ts";
+import { faultsOf, type Schema } from "../core/schema.ts";
 
-const seconds = (description: string, message: string) =>
-  v.optional(v.nullable(v.pipe(v.number(message), v.finite(message), v.description(description))));
-
-/** The body of a put. A value and a metadata are checked by the scanner and stand here as the index of their text. */
-export const PUT_BODY = v.strictObject({
-  value: v.pipe(v.unknown(), v.description("Any JSON value, `null` included")),
-  ttl: seconds("Seconds to live, greater than 0; `null` is the same as none", "Expected a number of seconds or null"),
-  expiration: seconds("Unix seconds at which the value expires", "Expected a number of Unix seconds or null"),
-  metadata: v.optional(
-    v.pipe(v.unknown(), v.description("Any JSON value, returned with reads and lists; `null` means none")),
-  ),
-});
-
-/** The query of a list. */
-export const LIST_QUERY = v.strictObject({
-  prefix: v.optional(v.pipe(v.string(), v.description("Only keys that begin with these very characters")), ""),
-  limit: v.optional(
-    v.pipe(
-      v.string(),
-      v.regex(/^[1-9]\d{0,3}$/, `Expected a whole number from 1 to ${LIST_LIMIT_MAX}`),
-      v.transform(Number),
-      v.maxValue(LIST_LIMIT_MAX, `Expected a whole number from 1 to ${LIST_LIMIT_MAX}`),
-      v.description("How many keys the page holds at most"),
-    ),
-    String(LIST_LIMIT_MAX),
-  ),
-  cursor: v.optional(v.pipe(v.string(), v.description("As the page before gave it"))),
-  include: v.optional(v.pipe(v.picklist(["values"], 'Expected "values"'), v.description("`values` adds each value"))),
-});
-
-/** The input as the schema has it; throws `invalid_request` with an issue for each fault. */
-export function parse<T extends v.GenericSchema>(schema: T, input: unknown): v.InferOutput<T> {
-  // To valibot an array is an object whose members are missing.
-  const result = v.safeParse(schema, Array.isArray(input) ? null : input);
-  if (result.success) return result.output;
-  const issues = result.issues.map((issue) => ({ path: v.getDotPath(issue) ?? "", message: describe(issue) }));
-  const detail = issues.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
-  throw new KvError("invalid_request", detail, { issues });
+/** The body of a put as it is parsed: a value and a metadata stand in it as the index of their text. */
+export interface PutBody {
+  value: number;
+  ttl?: number | null;
+  expiration?: number | null;
+  metadata?: number;
 }
 
-function describe(issue: v.BaseIssue<unknown>): string {
-  if (issue.type !== "strict_object") return issue.message;
-  if (issue.expected === "never") return "Unknown member";
-  return issue.expected === "Object" ? "Expected an object" : "Missing";
+const PUT_MEMBERS: Readonly<Record<string, Schema>> = {
+  value: { description: "Any JSON value, `null` included" },
+  ttl: {
+    type: ["number", "null"],
+    title: "a number of seconds greater than 0, or null",
+    description: "Seconds to live, fractions allowed; `null` is the same as none",
+    exclusiveMinimum: 0,
+  },
+  expiration: {
+    type: ["number", "null"],
+    title: "a number of Unix seconds in the future, or null",
+    description: "When the value expires; at most one of `ttl` and `expiration`",
+  },
+  metadata: { description: "Any JSON value, returned with reads and lists; `null` means none" },
+};
+
+export const PUT_BODY: Schema = {
+  type: "object",
+  title: "an object",
+  properties: PUT_MEMBERS,
+  required: ["value"],
+  additionalProperties: false,
+};
+
+export interface ListQuery {
+  prefix?: string;
+  limit?: number;
+  cursor?: string;
+  include?: "values";
+}
+
+export const LIST_QUERY: Schema = {
+  type: "object",
+  properties: {
+    prefix: { type: "string", title: "one prefix", description: "Only keys that begin with these very characters" },
+    limit: {
+      type: "integer",
+      title: `a whole number from 1 to ${LIST_LIMIT_MAX}`,
+      description: "How many keys the page holds at most",
+      minimum: 1,
+      maximum: LIST_LIMIT_MAX,
+      default: LIST_LIMIT_MAX,
+    },
+    cursor: { type: "string", title: "one cursor", description: "As the page before gave it" },
+    include: { enum: ["values"], title: '"values"', description: "`values` adds each value" },
+  },
+  additionalProperties: false,
+};
+
+/** The input, which is as the schema has it; throws `invalid_request` with an issue for each fault. */
+export function parse<T>(schema: Schema, input: unknown): T {
+  const issues = faultsOf(schema, input).map(({ path, message }) => ({ path, message }));
+  if (issues.length === 0) return input as T;
+  const detail = issues.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
+  throw new KvError("invalid_request", detail, { issues });
 }

@@ -1,0 +1,106 @@
+/**
+ * The part of JSON Schema (2020-12) that requests and options need, as data: what validates is what the OpenAPI document
+ * shows. A library that does both weighs more than 5 KB in a Worker, these lines less than 1.
+ */
+import type { KvIssue } from "./errors.ts";
+
+type TypeName = "array" | "boolean" | "integer" | "null" | "number" | "object" | "string" | "function";
+
+export interface Schema {
+  /** What is expected, in words that go on "Expected …". */
+  readonly title?: string;
+  readonly description?: string;
+  /** `function` is for options only. An array is no object, and a number is finite. */
+  readonly type?: TypeName | readonly TypeName[];
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly default?: unknown;
+  readonly pattern?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly exclusiveMinimum?: number;
+  readonly maxItems?: number;
+  readonly items?: Schema;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+  /** `false`: other members are refused. */
+  readonly additionalProperties?: boolean | Schema;
+  /** One of these holds; the faults are those of the first that has the value's type, unless there is a `title`. */
+  readonly anyOf?: readonly Schema[];
+  readonly examples?: readonly unknown[];
+}
+
+/** A fault as an issue, with the value that has it; `got` is absent for a member that is missing or unknown. */
+export interface Fault extends KvIssue {
+  got?: unknown;
+}
+
+/** What is wrong with a value, nothing where it is as the schema has it. A member that is `undefined` is not there. */
+export function faultsOf(schema: Schema, value: unknown, path = ""): Fault[] {
+  const { anyOf, title } = schema;
+  if (anyOf !== undefined) {
+    const faults = anyOf.map((branch) => faultsOf(branch, value, path));
+    if (faults.some((found) => found.length === 0)) return [];
+    const near = anyOf.findIndex((branch) => hasType(branch, value));
+    return title === undefined && near !== -1 ? (faults[near] as Fault[]) : [expected(schema, value, path)];
+  }
+  if (!hasType(schema, value) || !hasValue(schema, value)) return [expected(schema, value, path)];
+  if (Array.isArray(value)) {
+    const { items } = schema;
+    return items === undefined ? [] : value.flatMap((item, index) => faultsOf(items, item, join(path, index)));
+  }
+  return schema.properties === undefined ? [] : memberFaults(schema, value as Readonly<Record<string, unknown>>, path);
+}
+
+function memberFaults(schema: Schema, value: Readonly<Record<string, unknown>>, path: string): Fault[] {
+  const { properties = {}, required = [], additionalProperties } = schema;
+  const given = Object.keys(value).filter((name) => value[name] !== undefined);
+  const missing = required.filter((name) => !given.includes(name));
+  return [
+    ...missing.map((name) => ({ path: join(path, name), message: "Missing" })),
+    ...given.flatMap((name) => {
+      if (Object.hasOwn(properties, name)) return faultsOf(properties[name] as Schema, value[name], join(path, name));
+      return additionalProperties === false ? [{ path: join(path, name), message: "Unknown member" }] : [];
+    }),
+  ];
+}
+
+function hasType({ type, anyOf }: Schema, value: unknown): boolean {
+  if (anyOf !== undefined) return anyOf.some((branch) => hasType(branch, value));
+  return type === undefined || [type].flat().some((name) => isA(name as TypeName, value));
+}
+
+function isA(name: TypeName, value: unknown): boolean {
+  switch (name) {
+    case "array":
+      return Array.isArray(value);
+    case "null":
+      return value === null;
+    case "object":
+      return typeof value === "object" && value !== null && !Array.isArray(value);
+    case "number":
+      return Number.isFinite(value);
+    case "integer":
+      return Number.isSafeInteger(value);
+    default:
+      return typeof value === name;
+  }
+}
+
+function hasValue(schema: Schema, value: unknown): boolean {
+  if ("const" in schema && value !== schema.const) return false;
+  if (schema.enum !== undefined && !schema.enum.includes(value)) return false;
+  if (typeof value === "string") return schema.pattern === undefined || new RegExp(schema.pattern, "u").test(value);
+  if (Array.isArray(value)) return value.length <= (schema.maxItems ?? Infinity);
+  if (typeof value !== "number") return true;
+  const { minimum = -Infinity, maximum = Infinity, exclusiveMinimum = -Infinity } = schema;
+  return value >= minimum && value <= maximum && value > exclusiveMinimum;
+}
+
+function expected({ title, type }: Schema, got: unknown, path: string): Fault {
+  return { path, message: `Expected ${title ?? `a value of type ${[type].flat().join(" or ")}`}`, got };
+}
+
+function join(path: string, name: string | number): string {
+  return path === "" ? `${name}` : `${path}.${name}`;
+}

@@ -1,0 +1,55 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { memoryStorage } from "../../src/storage/memory.ts";
+import { SWEEP_BUSY_MS, SWEEP_IDLE_MS, SWEEP_LIMIT, startSweeper } from "../../src/storage/sweeper.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const NOW = 1_000_000;
+const value = new TextEncoder().encode("1");
+
+async function filled(expired: number) {
+  const storage = memoryStorage();
+  const put = (key: string, expiresAt: number | null) => ({
+    kind: "put" as const,
+    key,
+    entry: { value, metadata: null, expiresAt, version: "v" },
+  });
+  const operations = Array.from({ length: expired }, (_, index) => put(`old-${index}`, NOW));
+  await storage.write([...operations, put("later", NOW + 1), put("stays", null)], { now: 0, atomic: false });
+  const count = async () => {
+    const keys = [...operations.map(({ key }) => key), "later", "stays"];
+    return ((await storage.getMany?.(keys)) ?? []).filter((entry) => entry !== null).length;
+  };
+  return { storage, count };
+}
+
+it("removes what has expired in small steps, at once where there is more, and nothing else", async () => {
+  const { storage, count } = await filled(SWEEP_LIMIT * 2 + 1);
+  const sweeper = startSweeper(storage, { now: () => NOW, onError: expect.unreachable });
+  expect(await count()).toBe(SWEEP_LIMIT * 2 + 3);
+  for (const left of [SWEEP_LIMIT + 3, 3, 2, 2]) {
+    await vi.advanceTimersByTimeAsync(SWEEP_BUSY_MS);
+    expect(await count()).toBe(left);
+  }
+  expect(await storage.get("later")).not.toBeNull();
+  sweeper.stop();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+it("reports a failure and tries again later", async () => {
+  const errors: unknown[] = [];
+  const error = new Error("busy");
+  const sweep = vi.fn(() => Promise.reject(error));
+  const sweeper = startSweeper({ ...memoryStorage(), sweep }, { now: () => NOW, onError: (e) => errors.push(e) });
+  await vi.advanceTimersByTimeAsync(SWEEP_BUSY_MS);
+  await vi.advanceTimersByTimeAsync(SWEEP_IDLE_MS);
+  expect(errors).toEqual([error, error]);
+  sweeper.stop();
+});
+
+it("does nothing where the engine needs none", () => {
+  const { sweep: _, ...storage } = memoryStorage();
+  startSweeper(storage, { now: () => NOW, onError: expect.unreachable });
+  expect(vi.getTimerCount()).toBe(0);
+});

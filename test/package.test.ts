@@ -1,0 +1,173 @@
+import { spawn } from "node:child_process";
+import { copyFile, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join, resolve } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import { Miniflare } from "miniflare";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { VERSION } from "../src/version.ts";
+import { installPackage, type Project } from "./package.ts";
+import { KEY, request } from "./support.ts";
+
+/** The whole Worker, minified and gzipped. */
+const WORKER_BYTES = 32 * 1024;
+
+const manifest = JSON.parse(await readFile("package.json", "utf8")) as {
+  version: string;
+  exports: Record<string, unknown>;
+};
+const subpaths = Object.keys(manifest.exports).filter((subpath) => subpath !== "./package.json");
+let project: Project;
+
+beforeAll(async () => {
+  project = await installPackage();
+});
+afterAll(() => project?.[Symbol.asyncDispose]());
+
+describe("the tarball", () => {
+  it.each(subpaths)("%s is imported and exports something", async (subpath) => {
+    const name = `@workertown/kv${subpath.slice(1)}`;
+    const source = `const m = await import(${JSON.stringify(name)}); console.log(Object.keys(m).length)`;
+    expect(Number(await project.run("node", ["--input-type=module", "-e", source]))).toBeGreaterThan(0);
+  });
+
+  it.each(["nodenext", "bundler"])(
+    "type-checks under moduleResolution %s without any driver's types",
+    async (resolution) => {
+      const imports = subpaths.map(
+        (subpath, index) => `import * as m${index} from "@workertown/kv${subpath.slice(1)}";`,
+      );
+      const uses = subpaths.map((_, index) => `void m${index};`);
+      const source = [
+        ...imports,
+        ...uses,
+        'import kvDefault, { kv, type KvOptions } from "@workertown/kv";',
+        'import { createKvClient } from "@workertown/kv/client";',
+        'import { serve } from "@workertown/kv/node";',
+        "const options: KvOptions = { auth: { jwt: false }, basePath: '/x' };",
+        "const app: ReturnType<typeof kvDefault> = kv(options);",
+        "export const response: Response | Promise<Response> = app.fetch(new Request('http://localhost/health'));",
+        "app.get('/mine', (c) => c.text(c.var.principal.id));",
+        "export const server: Promise<{ url: string }> = serve(app, { port: 0 });",
+        "export const entry = createKvClient({ url: '', apiKey: '' }).get<{ on: boolean }>('k');",
+        "export const on: Promise<boolean | undefined> = entry.then((found) => found?.value.on);",
+        "// @ts-expect-error an unknown option",
+        "kv({ basepath: '/' });",
+      ].join("\n");
+      await writeFile(join(project.folder, `check-${resolution}.ts`), source);
+      const module = resolution === "bundler" ? "esnext" : "nodenext";
+      await project.run("tsc", [
+        ...["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--types", ""],
+        ...["--target", "es2022", "--lib", "es2022,esnext.disposable,dom,dom.iterable,dom.asynciterable"],
+        ...["--module", module, "--moduleResolution", resolution, `check-${resolution}.ts`],
+      ]);
+    },
+  );
+
+  it("has the command, which says the package's version", async () => {
+    expect(VERSION).toBe(manifest.version);
+    const command = join(project.folder, "node_modules/.bin/workertown-kv");
+    expect((await project.run("node", [command, "--version"])).trim()).toBe(manifest.version);
+  });
+});
+
+describe("each runtime serves its example", () => {
+  const credential = { KV_API_KEY: KEY };
+  const deno = ["serve", "--allow-env", "--allow-read", "--allow-write", "--host=127.0.0.1"];
+
+  it.each([
+    ["node", (_port: number) => ["server.ts"]],
+    ["bun", (_port: number) => ["server.ts"]],
+    ["deno", (port: number) => [...deno, `--port=${port}`, "server.ts"]],
+  ] as const)("%s, in an SQLite file", async (runtime, argsOf) => {
+    const port = await freePort();
+    await copyFile(`examples/${runtime}/server.ts`, join(project.folder, "server.ts"));
+    const bin = runtime === "node" ? process.execPath : resolve("node_modules/.bin", runtime);
+    const env = {
+      PATH: process.env.PATH,
+      HOME: project.folder,
+      PORT: String(port),
+      KV_DB: `${runtime}.sqlite`,
+      ...credential,
+    };
+    const child = spawn(bin, argsOf(port), { cwd: project.folder, env, stdio: "inherit" });
+    try {
+      const url = `http://127.0.0.1:${port}`;
+      await until(async () => (await fetch(`${url}/ready`)).status === 200);
+      await tour(url);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+
+  it("Cloudflare Workers, in a KV namespace, at most 32 KB gzipped", async () => {
+    await copyFile("examples/worker/worker.ts", join(project.folder, "worker.ts"));
+    const bundle = await build({
+      entryPoints: [join(project.folder, "worker.ts")],
+      bundle: true,
+      minify: true,
+      format: "esm",
+      conditions: ["workerd", "worker", "browser"],
+      write: false,
+    });
+    const script = bundle.outputFiles[0]?.text ?? "";
+    const size = gzipSync(script, { level: 9 }).length;
+    console.log(`Worker: ${size} bytes gzipped`);
+    expect(size).toBeLessThanOrEqual(WORKER_BYTES);
+
+    const miniflare = new Miniflare({
+      modules: true,
+      script,
+      compatibilityDate: "2026-07-01",
+      kvNamespaces: ["KV_DB"],
+      bindings: credential,
+      cf: false,
+    });
+    try {
+      await tour(String(await miniflare.ready).replace(/\/$/, ""));
+    } finally {
+      await miniflare.dispose();
+    }
+  });
+});
+
+/** Put, get, list, ttl, delete and a 401, as a first user would try them. */
+async function tour(url: string): Promise<void> {
+  expect((await request(`${url}/v1/kv/a`, "GET", { headers: { Authorization: "" } })).status).toBe(401);
+  const text = '{"n": 9007199254740993, "é": [1.0]}';
+  const put = await request(`${url}/v1/kv/a%2Fb%00c`, "PUT", { body: `{"value":${text},"metadata":"m"}` });
+  expect([put.status, put.text]).toEqual([200, `{"status":200,"success":true,"data":${text},"metadata":"m"}`]);
+  const got = await request(`${url}/v1/kv/a/b%00c`, "GET");
+  expect([got.text, got.headers.get("ETag")]).toEqual([put.text, put.headers.get("ETag")]);
+  const etag = put.headers.get("ETag") as string;
+  expect((await request(`${url}/v1/kv/a/b%00c`, "GET", { headers: { "If-None-Match": etag } })).status).toBe(304);
+  expect((await request(`${url}/v1/kv/short`, "PUT", { body: { value: 1, ttl: 0.4 } })).status).toBe(200);
+  const list = async () =>
+    (await request(`${url}/v1/kv`, "GET")).json.data.keys.map(({ name }: { name: string }) => name);
+  expect(await list()).toEqual(["a/b\0c", "short"]);
+  await until(async () => (await request(`${url}/v1/kv/short`, "GET")).status === 404);
+  expect(await list()).toEqual(["a/b\0c"]);
+  expect((await request(`${url}/v1/kv/a/b%00c`, "DELETE")).json.data).toBe(true);
+  expect((await request(`${url}/v1/kv/a/b%00c`, "GET")).json.error).toBe("not_found");
+  expect((await request(`${url}/nowhere`, "GET")).json.error).toBe("no_such_route");
+  expect((await request(`${url}/open-api.json`, "GET")).json.openapi).toMatch(/^3\.1/);
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!(await condition().catch(() => false))) {
+    if (Date.now() > deadline) throw new Error("It did not happen in 10 s");
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -55,7 +55,7 @@ export interface KvOptions {
   auth?: AuthOptions | undefined;
   /** `hono/cors` options, or `false`, the default: no CORS header is sent. */
   cors?: CorsOptions | false | undefined;
-  /** Bytes, levels and seconds; `docs/configuration.md`. */
+  /** Bytes, levels, operations and seconds; `docs/configuration.md`. */
   limits?: Partial<Limits & Timeouts> | undefined;
   /** Receives each log line, or `false` for none; warnings and errors go to the console by default. */
   logger?: Logger | false | undefined;
@@ -139,6 +139,7 @@ const SCHEMA = object({
     value: BYTES,
     metadata: BYTES,
     depth: BYTES,
+    batch: BYTES,
     headersTimeout: SECONDS,
     bodyTimeout: SECONDS,
     idleTimeout: SECONDS,
@@ -176,6 +177,7 @@ export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
       value: limits?.value ?? DEFAULT_LIMITS.value,
       metadata: limits?.metadata ?? DEFAULT_LIMITS.metadata,
       depth: limits?.depth ?? DEFAULT_LIMITS.depth,
+      batch: limits?.batch ?? DEFAULT_LIMITS.batch,
     },
     timeouts: {
       headersTimeout: limits?.headersTimeout ?? DEFAULT_TIMEOUTS.headersTimeout,

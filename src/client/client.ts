@@ -12,6 +12,8 @@ export interface KvClientOptions {
   /** Where the service has its keys; `/v1/kv`. */
   path?: string | undefined;
   fetch?: typeof fetch | undefined;
+  /** Whether the `get`s of one tick travel as one batch; `false`. */
+  gatherGets?: boolean | undefined;
 }
 
 /** A value with what stands beside it. */
@@ -54,6 +56,16 @@ export interface KvListed<T> extends Omit<KvEntry<T>, "value"> {
   value: T | undefined;
 }
 
+/** One operation of a batch. */
+export type KvOperation =
+  | ({ op: "get" | "delete"; key: string } & KvConditions)
+  | ({ op: "put"; key: string; value: unknown } & KvPutOptions);
+
+/** What became of an operation: as the single call's answer, a put without its value. */
+export type KvResult<T = unknown> =
+  | { status: 200 | 304; success: true; data: T; etag?: string; metadata?: unknown; expiration?: number }
+  | { status: number; success: false; data: null; error: KvErrorCode; detail: string };
+
 /** Every method rejects with a {@link KvError} where the service refuses or cannot be reached (`unavailable`). */
 export interface KvClient {
   /** The value under a key, or `null`. */
@@ -62,6 +74,8 @@ export interface KvClient {
   put(key: string, value: unknown, options?: KvPutOptions): Promise<{ etag: string }>;
   /** Whether there was a value to delete. */
   delete(key: string, options?: Pick<KvConditions, "ifMatch">): Promise<boolean>;
+  /** Several operations, in their order, in one request; with `atomic` all happen or none does. */
+  batch<T = unknown>(operations: readonly KvOperation[], options?: { atomic?: boolean }): Promise<KvResult<T>[]>;
   /** Every key, page by page as the loop goes on. */
   list<T = unknown>(options?: KvListOptions): AsyncGenerator<KvListed<T>, void, void>;
 }
@@ -78,6 +92,7 @@ interface Call {
 
 /** A client of the service at `url`. Keys and values are checked by the service. */
 export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...options }: KvClientOptions): KvClient {
+  let gathered: { key: string; resolve(result: Promise<KvEntry<unknown> | null>): void }[] = [];
   const base = `${String(url).replace(/\/+$/, "")}/${path.replace(/^\/+|\/+$/g, "")}`;
   const send = options.fetch ?? fetch;
 
@@ -96,21 +111,63 @@ export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...optio
     return response;
   }
 
-  return {
-    async get<T>(key: string) {
-      try {
-        const response = await call("GET", at(key));
-        const { data, metadata, expiration } = await json<{ data: T; metadata?: unknown; expiration?: number }>(
-          response,
+  async function batch<T>(operations: readonly KvOperation[], { atomic = false } = {}): Promise<KvResult<T>[]> {
+    return (await json<{ data: KvResult<T>[] }>(await call("POST", "", { body: { operations, atomic } }))).data;
+  }
+
+  /** An operation on a key that no path can carry. */
+  async function one<T>(operation: KvOperation): Promise<KvResult<T> & { success: true }> {
+    const [result] = await batch<T>([operation]);
+    if (result?.success) return result;
+    throw new KvError(result?.error ?? "unavailable", result?.detail ?? "The service did not answer");
+  }
+
+  async function get<T>(key: string): Promise<KvEntry<T> | null> {
+    try {
+      if (isDots(key)) return entryOf(await one<T>({ op: "get", key }));
+      const response = await call("GET", at(key));
+      return entryOf(await json(response), response);
+    } catch (error) {
+      if (error instanceof KvError && error.code === "not_found") return null;
+      throw error;
+    }
+  }
+
+  function getGathered(): void {
+    const waiting = gathered;
+    gathered = [];
+    for (let at = 0; at < waiting.length; at += GATHERED_MAX) {
+      const some = waiting.slice(at, at + GATHERED_MAX);
+      const results = batch(some.map(({ key }) => ({ op: "get", key })));
+      for (const [index, { key, resolve }] of some.entries()) {
+        resolve(
+          results.then((all) => {
+            const result = all[index];
+            if (result?.success) return entryOf(result);
+            // What had no room in the answer of all is asked for again.
+            return result?.error === "not_found" ? null : get(key);
+          }),
         );
-        return { value: data, metadata, expiration, etag: response.headers.get("ETag") ?? "" };
-      } catch (error) {
-        if (error instanceof KvError && error.code === "not_found") return null;
-        throw error;
       }
+    }
+  }
+
+  return {
+    get<T>(key: string): Promise<KvEntry<T> | null> {
+      if (!options.gatherGets) return get<T>(key);
+      return new Promise((resolve) => {
+        if (gathered.length === 0) queueMicrotask(getGathered);
+        gathered.push({ key, resolve: resolve as (result: Promise<KvEntry<unknown> | null>) => void });
+      });
     },
 
+    batch,
+
     async put(key, value, { ttl, expiration, metadata, ...conditions } = {}) {
+      if (isDots(key)) {
+        const { etag = "" } = await one({ op: "put", key, value, ttl, expiration, metadata, ...conditions });
+        return { etag };
+      }
       const response = await call("PUT", at(key), {
         body: { value, ttl, expiration, metadata },
         headers: { ...fieldsOf(conditions), Prefer: "return=minimal" },
@@ -120,6 +177,7 @@ export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...optio
     },
 
     async delete(key, conditions = {}) {
+      if (isDots(key)) return (await one<boolean>({ op: "delete", key, ...conditions })).data;
       const response = await call("DELETE", at(key), { headers: fieldsOf(conditions) });
       return (await json<{ data: boolean }>(response)).data;
     },
@@ -141,11 +199,27 @@ export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...optio
   };
 }
 
+/** How many gets one batch gathers: what a service takes by default. */
+const GATHERED_MAX = 1000;
+
+interface Answer<T> {
+  data: T;
+  etag?: string;
+  metadata?: unknown;
+  expiration?: number;
+}
+
+function entryOf<T>({ data, etag, metadata, expiration }: Answer<T>, response?: Response): KvEntry<T> {
+  return { value: data, metadata, expiration, etag: etag ?? response?.headers.get("ETag") ?? "" };
+}
+
+/** URL parsers remove these, even percent-encoded: they travel in a batch. */
+function isDots(key: string): boolean {
+  return key === "." || key === "..";
+}
+
 /** With its slashes encoded, so that no segment of it is taken for `..`. */
 function at(key: string): string {
-  if (key === "." || key === "..") {
-    throw new KvError("invalid_key", `A path cannot carry the key "${key}", which URL parsers remove`);
-  }
   if (!key.isWellFormed())
     throw new KvError("invalid_key", "Expected a key that UTF-8 can carry, got a lone surrogate");
   return `/${encodeURIComponent(key)}`;

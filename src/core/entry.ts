@@ -43,7 +43,7 @@ export function conditionHolds(condition: Condition | undefined, version: string
 }
 
 /** Throws `precondition_failed` where a read's `If-Match` does not hold; says whether its `If-None-Match` matched (304). */
-export function isUnchanged(condition: Condition | undefined, entry: StoredEntry): boolean {
+export function isUnchanged(condition: Condition | undefined, entry: Pick<StoredEntry, "version">): boolean {
   if (!conditionHolds({ ...condition, ifNoneMatch: [] }, entry.version)) {
     throw new KvError("precondition_failed", "The stored value has another version than If-Match names");
   }

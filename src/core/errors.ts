@@ -35,6 +35,8 @@ export interface KvErrorInit {
   cause?: unknown;
   /** The faults of an `invalid_request`, one each. */
   issues?: readonly KvIssue[];
+  /** The indexes of the operations whose condition did not hold. */
+  failed?: readonly number[];
   /** Header fields that the answer must carry, for example `Allow`. */
   headers?: Readonly<Record<string, string>>;
 }
@@ -44,12 +46,14 @@ export class KvError extends Error {
   override readonly name = "KvError";
   readonly code: KvErrorCode;
   readonly issues: readonly KvIssue[] | undefined;
+  readonly failed: readonly number[] | undefined;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(code: KvErrorCode, detail: string, init: KvErrorInit = {}) {
     super(detail, "cause" in init ? { cause: init.cause } : undefined);
     this.code = code;
     this.issues = init.issues;
+    this.failed = init.failed;
     this.headers = init.headers ?? {};
   }
 

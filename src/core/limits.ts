@@ -8,12 +8,26 @@ export interface Limits {
   metadata: number;
   /** How many arrays and objects may be nested in a value or in metadata. */
   depth: number;
+  /** The most operations in one batch. */
+  batch: number;
 }
 
-export const DEFAULT_LIMITS: Readonly<Limits> = { key: 512, value: 26_214_400, metadata: 1024, depth: 512 };
+export const DEFAULT_LIMITS: Readonly<Limits> = {
+  key: 512,
+  value: 26_214_400,
+  metadata: 1024,
+  depth: 512,
+  batch: 1000,
+};
 
 /** How many bytes a request body may hold besides its value: the member names, the metadata, white space. */
 export const BODY_OVERHEAD_BYTES = 65_536;
+
+/** How many bytes the body of a batch may hold, and the values of its answer together. */
+export const BATCH_BYTES = 104_857_600;
+
+/** How many bytes a batch may hold besides its values and metadata: 1,000 keys of 512 bytes, escaped, and conditions. */
+export const BATCH_OVERHEAD_BYTES = 8_388_608;
 
 /** How many keys one page of a list holds at most, and by default. */
 export const LIST_LIMIT_MAX = 1000;

@@ -27,6 +27,8 @@ export interface Schema {
   readonly additionalProperties?: boolean | Schema;
   /** One of these holds; the faults are those of the first that has the value's type, unless there is a `title`. */
   readonly anyOf?: readonly Schema[];
+  /** Of `anyOf`, the schema whose `const` for this member the value has. */
+  readonly discriminator?: { readonly propertyName: string };
   readonly examples?: readonly unknown[];
 }
 
@@ -37,7 +39,8 @@ export interface Fault extends KvIssue {
 
 /** What is wrong with a value, nothing where it is as the schema has it. A member that is `undefined` is not there. */
 export function faultsOf(schema: Schema, value: unknown, path = ""): Fault[] {
-  const { anyOf, title } = schema;
+  const { anyOf, discriminator, title } = schema;
+  if (discriminator !== undefined) return taggedFaults(schema, discriminator.propertyName, value, path);
   if (anyOf !== undefined) {
     const faults = anyOf.map((branch) => faultsOf(branch, value, path));
     if (faults.some((found) => found.length === 0)) return [];
@@ -50,6 +53,15 @@ export function faultsOf(schema: Schema, value: unknown, path = ""): Fault[] {
     return items === undefined ? [] : value.flatMap((item, index) => faultsOf(items, item, join(path, index)));
   }
   return schema.properties === undefined ? [] : memberFaults(schema, value as Readonly<Record<string, unknown>>, path);
+}
+
+function taggedFaults(schema: Schema, tag: string, value: unknown, path: string): Fault[] {
+  if (!isA("object", value)) return [expected(schema, value, path)];
+  const got = (value as Record<string, unknown>)[tag];
+  const branch = schema.anyOf?.find(({ properties }) => properties?.[tag]?.const === got);
+  if (branch !== undefined) return faultsOf(branch, value, path);
+  const known = (schema.anyOf ?? []).map(({ properties }) => JSON.stringify(properties?.[tag]?.const));
+  return [{ path: join(path, tag), message: `Expected one of ${known.join(", ")}`, got }];
 }
 
 function memberFaults(schema: Schema, value: Readonly<Record<string, unknown>>, path: string): Fault[] {

@@ -1,12 +1,22 @@
 import type { Context } from "hono";
 import { KvError } from "../core/errors.ts";
 import { createJsonScanner, type JsonScannerOptions } from "../core/json-scanner.ts";
+import type { NewEntry } from "../storage/store.ts";
+import type { PutBody } from "./schema.ts";
+
+const decoder = new TextDecoder();
 
 /** A request body: its own members parsed, its values left as the text that they came in. */
 export interface RequestBody {
   body: unknown;
   /** The text of the value that `body` holds as this index. */
   text(index: unknown): Uint8Array;
+}
+
+/** What a put stores: the texts that its body's members stand for. */
+export function newEntry({ value, metadata, ttl, expiration }: PutBody, text: RequestBody["text"]): NewEntry {
+  const metadataText = metadata === undefined ? null : decoder.decode(text(metadata));
+  return { value: text(value), metadata: metadataText === "null" ? null : metadataText, ttl, expiration };
 }
 
 /** Reads and checks a JSON body. Throws `unsupported_media_type`, `too_large`, and what the scanner throws. */

@@ -9,14 +9,28 @@ const TAG = /^(W\/)?"([\x21\x23-\x7e\x80-\uffff]*)"$/;
  * never matches strongly, so `If-Match` leaves it out; `If-None-Match` compares weakly.
  */
 export function conditionOf(c: Context): Condition | undefined {
-  const ifMatch = tags(c, "If-Match", "strong");
-  const ifNoneMatch = tags(c, "If-None-Match", "weak");
+  return parseCondition(
+    { name: "If-Match", field: c.req.header("If-Match") },
+    { name: "If-None-Match", field: c.req.header("If-None-Match") },
+  );
+}
+
+/** The text of a condition, and what messages call it. */
+interface Field {
+  name: string;
+  field: string | undefined;
+}
+
+/** The condition that the texts of `If-Match` and `If-None-Match` state; throws `invalid_request`. */
+export function parseCondition(match: Field, noneMatch: Field): Condition | undefined {
+  const ifMatch = tags(match, "strong");
+  const ifNoneMatch = tags(noneMatch, "weak");
   if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
   return { ...(ifMatch !== undefined && { ifMatch }), ...(ifNoneMatch !== undefined && { ifNoneMatch }) };
 }
 
-function tags(c: Context, header: string, comparison: "strong" | "weak"): "*" | string[] | undefined {
-  const field = c.req.header(header)?.trim();
+function tags({ name, ...given }: Field, comparison: "strong" | "weak"): "*" | string[] | undefined {
+  const field = given.field?.trim();
   if (field === undefined) return undefined;
   if (field === "*") return "*";
   const versions: string[] = [];
@@ -24,7 +38,7 @@ function tags(c: Context, header: string, comparison: "strong" | "weak"): "*" | 
     const [tag, weak, version = ""] = TAG.exec(element) ?? [];
     if (tag === undefined) {
       const message = `Expected "*" or entity tags in double quotes, as an ETag gives them, for example "abc"`;
-      throw new KvError("invalid_request", `${header}: ${message}`, { issues: [{ path: header, message }] });
+      throw new KvError("invalid_request", `${name}: ${message}`, { issues: [{ path: name, message }] });
     }
     if (weak === undefined || comparison === "weak") versions.push(version);
   }

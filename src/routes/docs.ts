@@ -1,6 +1,7 @@
 /** What the OpenAPI document says of each route, beside what the schemas say. */
+import { KV_ERROR_CODES } from "../core/errors.ts";
 import type { JsonSchema, OperationDoc } from "./open-api.ts";
-import { LIST_QUERY, PUT_BODY } from "./schema.ts";
+import { BATCH_BODY, LIST_QUERY, PUT_BODY } from "./schema.ts";
 
 const ANY: JsonSchema = { description: "Any JSON value" };
 const METADATA: JsonSchema = { description: "The metadata, as it was stored" };
@@ -66,6 +67,38 @@ export const list: OperationDoc = {
     ["keys", "list_complete"],
   ),
   errors: ["invalid_request"],
+};
+
+const RESULT = {
+  ...object(
+    {
+      status: { type: "integer", description: "As the single route would answer" },
+      success: { type: "boolean" },
+      data: ANY,
+      etag: { type: "string" },
+      ...ENTRY,
+      error: { enum: KV_ERROR_CODES },
+      detail: { type: "string" },
+    },
+    ["status", "success", "data"],
+  ),
+};
+
+export const batch: OperationDoc = {
+  operationId: "runBatch",
+  summary: "Run several operations in one request",
+  body: BATCH_BODY,
+  data: { type: "array", items: RESULT, description: "One answer an operation, in their order" },
+  errors: [
+    "invalid_request",
+    "invalid_key",
+    "invalid_value",
+    "precondition_failed",
+    "too_large",
+    "unsupported_media_type",
+    "unsupported",
+    "storage_full",
+  ],
 };
 
 export const info: OperationDoc = {

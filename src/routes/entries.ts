@@ -4,14 +4,13 @@ import { checkKey, quote } from "../core/key.ts";
 import { BODY_OVERHEAD_BYTES, LIST_LIMIT_MAX } from "../core/limits.ts";
 import type { Schema } from "../core/schema.ts";
 import type { ListedEntry } from "../storage/adapter.ts";
-import { readBody } from "./body.ts";
+import { batch } from "./batch.ts";
+import { newEntry, readBody } from "./body.ts";
 import { conditionOf } from "./conditions.ts";
 import * as docs from "./docs.ts";
 import { attributes, data, empty, entry, etag, text } from "./respond.ts";
 import { type KvContext, keyOf, type Route } from "./route.ts";
 import { LIST_QUERY, type ListQuery, PUT_BODY, type PutBody, parse } from "./schema.ts";
-
-const decoder = new TextDecoder();
 
 /** The routes of `endpoints.v1.kv`; those of a key come first, since some routers take `/v1/kv/` for `/v1/kv`. */
 export const entryRoutes: readonly Route[] = [
@@ -19,6 +18,8 @@ export const entryRoutes: readonly Route[] = [
   { method: "PUT", path: "/:key", scope: "write", handle: put, doc: docs.put },
   { method: "DELETE", path: "/:key", scope: "write", handle: remove, doc: docs.remove },
   { method: "GET", path: "", scope: "read", handle: list, doc: docs.list },
+  // What it holds says whether it needs "write".
+  { method: "POST", path: "", scope: "read", handle: batch, doc: docs.batch },
 ];
 
 async function get(c: KvContext): Promise<Response> {
@@ -41,13 +42,7 @@ async function put(c: KvContext): Promise<Response> {
     ownBytes: BODY_OVERHEAD_BYTES,
     maxBytes: store.limits.value + BODY_OVERHEAD_BYTES,
   });
-  const { value, metadata, ttl, expiration } = parse<PutBody>(PUT_BODY, body);
-  const metadataText = metadata === undefined ? null : decoder.decode(text(metadata));
-  const stored = await store.put(
-    key,
-    { value: text(value), metadata: metadataText === "null" ? null : metadataText, ttl, expiration },
-    condition,
-  );
+  const stored = await store.put(key, newEntry(parse<PutBody>(PUT_BODY, body), text), condition);
   return wantsMinimal(c)
     ? entry(c, stored, { value: false, headers: { "Preference-Applied": "return=minimal" } })
     : entry(c, stored);

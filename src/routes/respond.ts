@@ -4,6 +4,9 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { StoredEntry } from "../core/entry.ts";
 import type { KvError } from "../core/errors.ts";
 
+/** JSON text, as a string or in UTF-8. */
+export type Piece = string | Uint8Array;
+
 type Headers = Readonly<Record<string, string>>;
 
 const encoder = new TextEncoder();
@@ -37,10 +40,27 @@ export function entry(
 }
 
 /** `data` given as JSON text in pieces, in UTF-8 or as strings. */
-export function text(c: Context, pieces: readonly (string | Uint8Array)[]): Response {
-  const bytes = pieces.map((piece) => (typeof piece === "string" ? encoder.encode(piece) : piece));
-  return c.body(concat([encoder.encode('{"status":200,"success":true,"data":'), ...bytes, encoder.encode("}")]), 200, {
-    "Content-Type": JSON_TYPE,
+export function text(c: Context, pieces: readonly Piece[]): Response {
+  const bytes = ['{"status":200,"success":true,"data":', ...pieces, "}"].map((piece) =>
+    typeof piece === "string" ? encoder.encode(piece) : piece,
+  );
+  const length = bytes.reduce((sum, piece) => sum + piece.length, 0);
+  return c.body(length > STREAM_BYTES ? stream(bytes) : concat(bytes), 200, { "Content-Type": JSON_TYPE });
+}
+
+/** A larger answer is not copied into one piece. */
+const STREAM_BYTES = 1_048_576;
+
+function stream(pieces: readonly Uint8Array[]): ReadableStream<Uint8Array> {
+  let next = 0;
+  return new ReadableStream({
+    pull(controller) {
+      const start = next;
+      let length = 0;
+      while (next < pieces.length && length < STREAM_BYTES) length += pieces[next++]?.length ?? 0;
+      controller.enqueue(concat(pieces.slice(start, next)));
+      if (next === pieces.length) controller.close();
+    },
   });
 }
 
@@ -66,15 +86,17 @@ export function problem(c: Context, error: KvError, requestId: string): Response
 /** The text of {@link problem}, for a server that must answer without a request. */
 export function problemText(error: KvError, requestId: string): string {
   return JSON.stringify({
-    status: error.status,
-    success: false,
-    data: null,
-    error: error.code,
+    ...refusal(error),
     title: error.title,
-    detail: error.message,
     instance: requestId,
     ...(error.issues !== undefined && { issues: error.issues }),
+    ...(error.failed !== undefined && { failed: error.failed }),
   });
+}
+
+/** What every refusal says, that of an operation in a batch too. */
+export function refusal(error: KvError) {
+  return { status: error.status, success: false, data: null, error: error.code, detail: error.message };
 }
 
 /** A strong entity tag (RFC 9110, section 8.8.3). */

@@ -58,7 +58,7 @@ export function register(app: Hono<KvHonoEnv>, base: string, routes: readonly Ro
 }
 
 /** Throws where the guard has let nobody in, however the request came here, or the credential lacks the right. */
-function permit(c: KvContext, scope: Scope): void {
+export function permit(c: KvContext, scope: Scope): void {
   const principal: Principal | undefined = c.get("principal");
   if (principal === undefined) throw new KvError("unauthorized", "Expected a credential");
   if (!includesScope(principal.scope, scope)) {

@@ -35,6 +35,59 @@ export const PUT_BODY: Schema = {
   additionalProperties: false,
 };
 
+/** A batch's operation as it is parsed. */
+export type BatchItem = { key: string; ifMatch?: string; ifNoneMatch?: string } & (
+  | { op: "get" | "delete" }
+  | ({ op: "put" } & PutBody)
+);
+
+export interface BatchBody {
+  operations: readonly BatchItem[];
+  atomic?: boolean;
+}
+
+const tags = (header: string): Schema => ({
+  type: "string",
+  title: `the text of ${header}`,
+  description: `As \`${header}\`, quotes included`,
+});
+const operation = (
+  op: string,
+  members: Readonly<Record<string, Schema>> = {},
+  required: readonly string[] = [],
+): Schema => ({
+  type: "object",
+  properties: {
+    op: { const: op },
+    key: { type: "string", title: "a key" },
+    ...members,
+    ifMatch: tags("If-Match"),
+    ifNoneMatch: tags("If-None-Match"),
+  },
+  required: ["op", "key", ...required],
+  additionalProperties: false,
+});
+
+export const BATCH_BODY: Schema = {
+  type: "object",
+  title: "an object",
+  properties: {
+    operations: {
+      type: "array",
+      title: "a list of operations",
+      description: "In their order; `limits.batch` at most, 1,000 by default",
+      items: {
+        title: "an operation",
+        anyOf: [operation("get"), operation("put", PUT_MEMBERS, ["value"]), operation("delete")],
+        discriminator: { propertyName: "op" },
+      },
+    },
+    atomic: { type: "boolean", title: "true or false", description: "All happen or none does", default: false },
+  },
+  required: ["operations"],
+  additionalProperties: false,
+};
+
 export interface ListQuery {
   prefix?: string;
   limit?: number;

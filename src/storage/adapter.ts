@@ -20,13 +20,17 @@ export interface StorageAdapter {
   /** The entry under a key, whether it has expired or not (the store decides), or `null`. */
   get(key: string): Awaitable<StoredEntry | null>;
 
-  /** The entries under several keys, in their order. Left out, the store calls `get` for each. */
-  getMany?(keys: readonly string[]): Awaitable<(StoredEntry | null)[]>;
+  /**
+   * The entries under several keys, in their order, as `get` has them. Values are included as long as all of them together
+   * take at most `valueBytes`; one that would not fit is left out (`value: null`). Left out, the store calls `get` for each.
+   */
+  getMany?(keys: readonly string[], valueBytes: number): Awaitable<(FoundEntry | null)[]>;
 
   /**
    * Applies operations in their order, each with its own condition, evaluated against what lives at `options.now` and what
    * earlier operations left. Answers one outcome an operation once they are durable. With `atomic`, either every condition
-   * holds and all are applied, or nothing is, and at least one outcome is `"refused"`.
+   * holds and all are applied, or nothing is, and at least one outcome is `"refused"`. Reads (`get`) come with `atomic` only
+   * and see the same moment.
    */
   write(operations: readonly WriteOperation[], options: WriteOptions): Awaitable<WriteOutcome[]>;
 
@@ -70,16 +74,24 @@ export type WriteOperation =
       readonly entry: StoredEntry;
       readonly condition?: Condition | undefined;
     }
-  | { readonly kind: "delete"; readonly key: string; readonly condition?: Condition | undefined };
+  | { readonly kind: "delete"; readonly key: string; readonly condition?: Condition | undefined }
+  | { readonly kind: "get"; readonly key: string; readonly condition?: Condition | undefined };
 
 export interface WriteOptions {
   /** Epoch milliseconds: what expired by then counts as absent. */
   readonly now: number;
   readonly atomic: boolean;
+  /** For the values of all its reads together, as in `getMany`; 0 where there are none. */
+  readonly valueBytes?: number;
 }
 
-/** `refused`: the condition did not hold. `absent`: nothing live was there to delete. */
-export type WriteOutcome = "written" | "deleted" | "absent" | "refused";
+/** `refused`: the condition did not hold. `absent`: nothing live was there to delete. A read answers what it found. */
+export type WriteOutcome = "written" | "deleted" | "absent" | "refused" | { readonly found: FoundEntry | null };
+
+/** An entry whose value may have been left out for its size. */
+export interface FoundEntry extends Omit<StoredEntry, "value"> {
+  readonly value: Uint8Array | null;
+}
 
 export interface ListQuery {
   /** Only keys that begin with these very characters; empty for all. */
@@ -96,9 +108,8 @@ export interface ListQuery {
   readonly now: number;
 }
 
-export interface ListedEntry extends Omit<StoredEntry, "value"> {
+export interface ListedEntry extends FoundEntry {
   readonly key: string;
-  readonly value: Uint8Array | null;
 }
 
 export interface ListResult {

@@ -1,6 +1,7 @@
 import { conditionHolds, isLive } from "../core/entry.ts";
 import { compareKeys } from "../core/key.ts";
 import type { ListedEntry, StorageAdapter, StoredEntry, WriteOutcome } from "./adapter.ts";
+import { withinBytes } from "./value-budget.ts";
 
 /**
  * Storage in the memory of this process, gone with it: for tests, and the reference that every other adapter is held to.
@@ -33,14 +34,16 @@ export function memoryStorage(): StorageAdapter {
 
     get: (key) => entries.get(key) ?? null,
 
-    getMany: (keys) => keys.map((key) => entries.get(key) ?? null),
+    getMany: (keys, valueBytes) => keys.map((key) => entries.get(key) ?? null).map(withinBytes(valueBytes)),
 
-    write(operations, { now, atomic }) {
+    write(operations, { now, atomic, valueBytes = 0 }) {
+      const within = withinBytes(valueBytes);
       const staged = new Map<string, StoredEntry | null>();
       const outcomes = operations.map(({ key, condition, ...operation }): WriteOutcome => {
         const current = staged.has(key) ? staged.get(key) : entries.get(key);
         const live = current && isLive(current, now) ? current : null;
         if (!conditionHolds(condition, live?.version ?? null)) return "refused";
+        if (operation.kind === "get") return { found: within(live) };
         staged.set(key, operation.kind === "put" ? operation.entry : null);
         return operation.kind === "put" ? "written" : live ? "deleted" : "absent";
       });

@@ -1,13 +1,17 @@
 import type { DatabaseSync } from "node:sqlite";
 import { conditionHolds, isLive } from "../core/entry.ts";
 import { keyBytes } from "../core/key.ts";
-import type { StorageAdapter, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import type { FoundEntry, StorageAdapter, StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { failureOf, isBusy } from "./sqlite-open.ts";
 
 /** How many calls share one commit at most, so that a burst does not hold up everybody else. */
 const GROUP_CALLS = 256;
 const BUSY_RETRY_MS = 5;
 const BUSY_DEADLINE_MS = 5000;
+
+interface Found extends Omit<StoredEntry, "value"> {
+  bytes: number;
+}
 
 interface Call {
   operations: readonly WriteOperation[];
@@ -84,7 +88,11 @@ function rollBack(database: DatabaseSync): void {
 /** Applies one call inside the transaction that is open, and says how to answer it once that is committed. */
 function writer(database: DatabaseSync, namespace: string) {
   const find = database.prepare(
-    "SELECT version, expires_at AS expiresAt FROM workertown_kv WHERE namespace = ? AND name = ?",
+    `SELECT version, metadata, expires_at AS expiresAt, octet_length(value) AS bytes FROM workertown_kv
+      WHERE namespace = ? AND name = ?`,
+  );
+  const value = database.prepare(
+    "SELECT CAST(value AS BLOB) AS value FROM workertown_kv WHERE namespace = ? AND name = ?",
   );
   const remove = database.prepare("DELETE FROM workertown_kv WHERE namespace = ? AND name = ?");
   const put = database.prepare(
@@ -94,14 +102,15 @@ function writer(database: DatabaseSync, namespace: string) {
         version = excluded.version, updated_at = excluded.updated_at, value = excluded.value`,
   );
 
-  function applyOne(operation: WriteOperation, now: number): WriteOutcome {
+  function applyOne(operation: WriteOperation, now: number, budget: { bytes: number }): WriteOutcome {
     const name = keyBytes(operation.key);
-    let live: string | null = null;
-    if (operation.condition !== undefined || operation.kind === "delete") {
-      const row = find.get(namespace, name) as { version: string; expiresAt: number | null } | undefined;
-      live = row !== undefined && isLive(row, now) ? row.version : null;
-      if (!conditionHolds(operation.condition, live)) return "refused";
+    let live: Found | null = null;
+    if (operation.condition !== undefined || operation.kind !== "put") {
+      const row = find.get(namespace, name) as unknown as Found | undefined;
+      live = row !== undefined && isLive(row, now) ? row : null;
+      if (!conditionHolds(operation.condition, live?.version ?? null)) return "refused";
     }
+    if (operation.kind === "get") return { found: live === null ? null : read(name, live, budget) };
     if (operation.kind === "delete") {
       remove.run(namespace, name);
       return live === null ? "absent" : "deleted";
@@ -111,12 +120,20 @@ function writer(database: DatabaseSync, namespace: string) {
     return "written";
   }
 
+  function read(name: Uint8Array, live: Found, budget: { bytes: number }): FoundEntry {
+    const { bytes, ...entry } = live;
+    if (bytes > budget.bytes) return { ...entry, value: null };
+    budget.bytes -= bytes;
+    return { ...entry, value: (value.get(namespace, name) as { value: Uint8Array }).value };
+  }
+
   return ({ operations, options, resolve, reject }: Call): (() => void) => {
     // One statement undoes itself where it fails; several need a savepoint.
     const single = operations.length === 1;
+    const budget = { bytes: options.valueBytes ?? 0 };
     try {
       if (!single) database.exec("SAVEPOINT call");
-      const outcomes = operations.map((operation) => applyOne(operation, options.now));
+      const outcomes = operations.map((operation) => applyOne(operation, options.now, budget));
       if (!single) {
         if (options.atomic && outcomes.includes("refused")) database.exec("ROLLBACK TO call");
         database.exec("RELEASE call");

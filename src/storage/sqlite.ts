@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { DatabaseSync } from "node:sqlite";
 import { keyBytes } from "../core/key.ts";
-import type { ListQuery, StorageAdapter, StoredEntry } from "./adapter.ts";
+import type { FoundEntry, ListQuery, StorageAdapter, StoredEntry } from "./adapter.ts";
 import { failureOf, migrateDatabase, openDatabase } from "./sqlite-open.ts";
 import { groupedWrites } from "./sqlite-write.ts";
 
@@ -66,6 +66,11 @@ interface Row extends StoredEntry {
   name: Uint8Array;
 }
 
+interface ManyRow extends FoundEntry {
+  name: Uint8Array;
+  bytes: number;
+}
+
 interface ListedRow extends Omit<Row, "value"> {
   bytes: number;
 }
@@ -75,7 +80,9 @@ function reads(database: DatabaseSync, namespace: string): Pick<StorageAdapter, 
   const entry = "CAST(value AS BLOB) AS value, metadata, expires_at AS expiresAt, version";
   const get = database.prepare(`SELECT ${entry} FROM workertown_kv WHERE namespace = ? AND name = ?`);
   const getMany = database.prepare(
-    `SELECT name, ${entry} FROM workertown_kv WHERE namespace = ? AND name IN (SELECT unhex(value) FROM json_each(?))`,
+    `SELECT name, metadata, expires_at AS expiresAt, version, octet_length(value) AS bytes,
+      CASE WHEN octet_length(value) <= ? THEN CAST(value AS BLOB) END AS value
+      FROM workertown_kv WHERE namespace = ? AND name IN (SELECT unhex(value) FROM json_each(?))`,
   );
   const list = database.prepare(
     `SELECT name, metadata, expires_at AS expiresAt, version, octet_length(value) AS bytes FROM workertown_kv
@@ -92,16 +99,28 @@ function reads(database: DatabaseSync, namespace: string): Pick<StorageAdapter, 
     return { entries, cursor: rows.length > count ? (entries.at(-1)?.key ?? null) : null };
   }
 
+  /** In one query, but for values of more than their share: those are read singly, as long as they fit. */
+  function many(keys: readonly string[], valueBytes: number): (FoundEntry | null)[] {
+    const share = Math.floor(Math.min(valueBytes, Number.MAX_SAFE_INTEGER) / (keys.length || 1));
+    const names = JSON.stringify(keys.map((key) => Buffer.from(key).toString("hex")));
+    const rows = getMany.all(share, namespace, names) as unknown as ManyRow[];
+    const found = new Map(rows.map((row) => [decoder.decode(row.name), row]));
+    let left = valueBytes;
+    for (const { value } of rows) left -= value?.length ?? 0;
+    return keys.map((key) => {
+      const row = found.get(key);
+      if (row === undefined) return null;
+      const { bytes, name, ...entry } = row;
+      if (entry.value !== null || bytes > left) return entry;
+      left -= bytes;
+      return get.get(namespace, name) as unknown as StoredEntry;
+    });
+  }
+
   return {
     get: (key) => attempt(() => (get.get(namespace, keyBytes(key)) as unknown as StoredEntry | undefined) ?? null),
 
-    getMany: (keys) =>
-      attempt(() => {
-        const names = JSON.stringify(keys.map((key) => Buffer.from(key).toString("hex")));
-        const rows = getMany.all(namespace, names) as unknown as Row[];
-        const found = new Map(rows.map(({ name, ...rest }): [string, StoredEntry] => [decoder.decode(name), rest]));
-        return keys.map((key) => found.get(key) ?? null);
-      }),
+    getMany: (keys, valueBytes) => attempt(() => inOneView(database, () => many(keys, valueBytes))),
 
     list: (query) => attempt(() => (query.valueBytes === null ? page(query) : inOneView(database, () => page(query)))),
   };

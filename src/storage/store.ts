@@ -1,9 +1,10 @@
 /** The only door to storage: keys, limits, expiry, versions and conditions are settled here, whatever the engine. */
 import { type Condition, type Expiry, expiresAtOf, isLive, type StoredEntry } from "../core/entry.ts";
-import { KvError } from "../core/errors.ts";
+import { KvError, type KvIssue } from "../core/errors.ts";
 import { checkKey, utf8Length } from "../core/key.ts";
 import { LIST_VALUE_BYTES, type Limits } from "../core/limits.ts";
-import type { ListedEntry, StorageAdapter, StorageCapabilities } from "./adapter.ts";
+import type { ListedEntry, StorageAdapter, StorageCapabilities, WriteOperation, WriteOutcome } from "./adapter.ts";
+import { type BatchResult, runAtomic, runBatch } from "./batch.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 
 /** A value to store: checked JSON text, with when it expires. */
@@ -11,6 +12,11 @@ export interface NewEntry extends Expiry {
   value: Uint8Array;
   metadata: string | null;
 }
+
+/** One operation of a batch. */
+export type BatchOperation =
+  | { kind: "get" | "delete"; key: string; condition?: Condition | undefined }
+  | { kind: "put"; key: string; entry: NewEntry; condition?: Condition | undefined };
 
 export interface ListRequest {
   prefix: string;
@@ -38,6 +44,12 @@ export interface Store {
   /** Whether there was a live entry to delete (`true` always where the engine cannot tell). */
   delete(key: string, condition?: Condition): Promise<boolean>;
   list(request: ListRequest): Promise<ListPage>;
+  /**
+   * Operations in their order, an answer each; with `atomic` all or none. Throws with nothing done where an operation can
+   * be seen to be wrong (`issues` lead to each), where the engine lacks what is asked (`unsupported`), and where a
+   * condition of an atomic batch does not hold (`precondition_failed`).
+   */
+  batch(operations: readonly BatchOperation[], options: { atomic: boolean }): Promise<BatchResult[]>;
   /** The steps that ran. */
   migrate(): Promise<string[]>;
   /** Resolves when the engine answers. */
@@ -64,18 +76,68 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     metadata: Math.min(options.limits.metadata, capabilities.maxMetadata),
   };
 
-  async function writeOne(operation: Parameters<StorageAdapter["write"]>[0][number], at: number) {
-    if (operation.condition !== undefined && !capabilities.conditional) {
-      throw new KvError(
-        "unsupported",
-        `The storage engine "${adapter.engine}" has no conditional writes (capability "conditional"); leave out If-Match and If-None-Match`,
-      );
+  /** What the adapter is given for an operation; throws where it cannot be. */
+  function checked(operation: BatchOperation, at: number): WriteOperation {
+    const { key, condition } = operation;
+    checkKey(key, limits.key);
+    if (operation.kind !== "get" && condition !== undefined && !capabilities.conditional) {
+      throw unsupported("conditional", "conditional writes");
     }
-    const [outcome] = await adapter.write([operation], { now: at, atomic: false });
+    if (operation.kind !== "put") return operation;
+    const { value, metadata, ttl, expiration } = operation.entry;
+    checkSize("value", value.length, limits.value);
+    if (metadata !== null) checkSize("metadata", utf8Length(metadata), limits.metadata);
+    const expiresAt = expiresAtOf({ ttl, expiration }, at);
+    return { kind: "put", key, condition, entry: { value, metadata, expiresAt, version: version() } };
+  }
+
+  /** Each operation as the adapter is given it; throws with the code of the first that is wrong and an issue for each. */
+  function checkedAll(operations: readonly BatchOperation[], at: number): WriteOperation[] {
+    const issues: KvIssue[] = [];
+    let first: KvError | undefined;
+    const all = operations.flatMap((operation, index) => {
+      try {
+        return [checked(operation, at)];
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error;
+        if (error.code === "unsupported") throw error;
+        first ??= error;
+        const { path, message } = error.issues?.[0] ?? { path: "key", message: error.message };
+        issues.push({ path: `operations.${index}.${path}`, message });
+        return [];
+      }
+    });
+    if (first === undefined) return all;
+    throw new KvError(first.code, issues.map(({ path, message }) => `${path}: ${message}`).join("; "), { issues });
+  }
+
+  function checkAtomic(operations: readonly WriteOperation[]): void {
+    const { atomic } = capabilities;
+    if (atomic === false) throw unsupported("atomic", "atomic batches");
+    const bytes = operations.reduce(
+      (sum, { kind, ...rest }) => sum + ("entry" in rest ? rest.entry.value.length : 0),
+      0,
+    );
+    if (operations.length <= atomic.operations && bytes <= atomic.bytes) return;
+    const most = `at most ${atomic.operations} operations and ${atomic.bytes} bytes`;
+    throw unsupported("atomic", `atomic batches of ${operations.length} operations and ${bytes} bytes, ${most}`);
+  }
+
+  function unsupported(capability: string, what: string): KvError {
+    return new KvError(
+      "unsupported",
+      `The storage engine "${adapter.engine}" has no ${what} (capability "${capability}")`,
+    );
+  }
+
+  async function writeOne(operation: BatchOperation): Promise<[WriteOperation, WriteOutcome | undefined]> {
+    const at = now();
+    const write = checked(operation, at);
+    const [outcome] = await adapter.write([write], { now: at, atomic: false });
     if (outcome === "refused") {
       throw new KvError("precondition_failed", "The condition did not hold; nothing was changed");
     }
-    return outcome;
+    return [write, outcome];
   }
 
   return {
@@ -88,24 +150,24 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
       return entry !== null && isLive(entry, now()) ? entry : null;
     },
 
-    async put(key, { value, metadata, ttl, expiration }, condition) {
-      checkKey(key, limits.key);
-      checkSize("value", value.length, limits.value);
-      if (metadata !== null) checkSize("metadata", utf8Length(metadata), limits.metadata);
-      const at = now();
-      const entry: StoredEntry = {
-        value,
-        metadata,
-        expiresAt: expiresAtOf({ ttl, expiration }, at),
-        version: version(),
-      };
-      await writeOne({ kind: "put", key, entry, condition }, at);
-      return entry;
+    async put(key, entry, condition) {
+      const [write] = await writeOne({ kind: "put", key, entry, condition });
+      return (write as WriteOperation & { kind: "put" }).entry;
     },
 
     async delete(key, condition) {
-      const outcome = await writeOne({ kind: "delete", key: checkKey(key, limits.key), condition }, now());
+      const [, outcome] = await writeOne({ kind: "delete", key, condition });
       return outcome === "deleted" || !capabilities.reportsDelete;
+    },
+
+    async batch(operations, { atomic }) {
+      const at = now();
+      const checkedOperations = checkedAll(operations, at);
+      if (atomic) checkAtomic(checkedOperations);
+      if (checkedOperations.length === 0) return [];
+      const results = await (atomic ? runAtomic : runBatch)(adapter, checkedOperations, at);
+      if (capabilities.reportsDelete) return results;
+      return results.map((result) => (result.kind === "deleted" ? { ...result, existed: true } : result));
     },
 
     async list({ prefix, limit, cursor, values }) {
@@ -150,7 +212,8 @@ function checkPrefix(prefix: string, maxBytes: number): void {
 
 function checkSize(what: "value" | "metadata", bytes: number, limit: number): void {
   if (bytes <= limit) return;
-  throw new KvError("too_large", `Expected a ${what} of at most ${limit} bytes of JSON text, got ${bytes}`);
+  const message = `Expected a ${what} of at most ${limit} bytes of JSON text, got ${bytes}`;
+  throw new KvError("too_large", message, { issues: [{ path: what, message }] });
 }
 
 function randomVersion(): string {

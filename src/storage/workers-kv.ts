@@ -2,6 +2,7 @@ import { isLive } from "../core/entry.ts";
 import { KvError } from "../core/errors.ts";
 import { compareKeys, quote, utf8Length } from "../core/key.ts";
 import type { ListedEntry, StorageAdapter, StoredEntry, WriteOperation } from "./adapter.ts";
+import { withinBytes } from "./value-budget.ts";
 
 /** What is used of a Workers KV binding. */
 export interface KvNamespaceLike {
@@ -76,15 +77,16 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
 
     get,
 
-    getMany: (keys) => inParallel(keys, get),
+    getMany: async (keys, valueBytes) => (await inParallel(keys, get)).map(withinBytes(valueBytes)),
 
     async write(operations, { now }) {
       for (const operation of operations) checkSizes(operation);
       // Nobody can see what a later operation on the same key replaces.
       const last = new Map(operations.map((operation) => [operation.key, operation]));
-      await inParallel([...last.values()], (operation) =>
-        operation.kind === "put" ? put(operation, now) : attempt(() => namespace.delete(nameOf(operation.key))),
-      );
+      await inParallel([...last.values()], async (operation) => {
+        if (operation.kind === "put") await put(operation, now);
+        if (operation.kind === "delete") await attempt(() => namespace.delete(nameOf(operation.key)));
+      });
       return operations.map(({ kind }) => (kind === "put" ? "written" : "deleted"));
     },
 
@@ -190,7 +192,7 @@ function checkSizes(operation: WriteOperation): void {
   if (utf8Length(nameOf(key)) > KEY_BYTES) {
     throw new KvError("too_large", `Workers KV has no room for the key ${quote(key)}: it is kept with one more byte`);
   }
-  if (operation.kind === "delete") return;
+  if (operation.kind !== "put") return;
   const bytes = utf8Length(JSON.stringify(metadataOf(operation.entry)));
   if (bytes <= METADATA_BYTES) return;
   throw new KvError(

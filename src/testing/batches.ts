@@ -88,6 +88,31 @@ export const batchTests: readonly ConformanceTest[] = [
     },
   },
   {
+    name: "batches: a read in an atomic one sees what earlier operations left, and its condition counts",
+    skip: needsAtomic(6),
+    async run(subject) {
+      if (subject.write === undefined) return;
+      const version = await subject.put("a", "1");
+      const get = (key: string, condition?: { ifMatch: string[] }): SubjectOperation => ({
+        kind: "get",
+        key,
+        condition,
+      });
+      const operations = [
+        get("a", { ifMatch: [version] }),
+        put("a", "2"),
+        get("a"),
+        { kind: "delete" as const, key: "a" },
+      ];
+      const outcomes = await subject.write([...operations, get("a"), get("none")], { atomic: true });
+      const expected = [{ found: "1" }, "written", { found: "2" }, "deleted", { found: null }, { found: null }];
+      assertEqual(outcomes, expected, "The outcomes");
+      const refused = await subject.write([put("b", "1"), get("none", { ifMatch: [version] })], { atomic: true });
+      assert(refused.includes("refused"), `No outcome says "refused"`);
+      assertEqual(await subject.get("b"), null, "The value after a read whose condition failed");
+    },
+  },
+  {
     name: "batches: an atomic one with a condition that fails changes nothing, wherever it stands",
     skip: needsAtomic(4),
     async run(subject) {

@@ -14,6 +14,7 @@ export {
   type SubjectEntry,
   type SubjectListed,
   type SubjectOperation,
+  type SubjectOutcome,
   type SubjectPutOptions,
   type SubjectQuery,
 } from "./subject.ts";

@@ -84,9 +84,9 @@ export const listTests: readonly ConformanceTest[] = [
         seen.push(...page.entries.map(({ key }) => key));
         cursor = page.cursor;
         // Every multiple of 3 comes, goes or is replaced while the walk goes on; the last key of the page goes as well.
-        await subject.put(`${name(turn * 5)}+`, "new");
-        await subject.put(`${name(59 - turn)}+`, "new");
-        await subject.put(name(turn * 3 + 1), "replaced");
+        await subject.put(`${name(turn * 5)}+`, '"new"');
+        await subject.put(`${name(59 - turn)}+`, '"new"');
+        await subject.put(name(turn * 3 + 1), '"replaced"');
         await subject.delete(name((turn * 9) % 60));
         const last = page.entries.at(-1)?.key ?? "";
         if (Number(last.slice(1)) % 3 === 0) await subject.delete(last);

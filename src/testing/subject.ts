@@ -1,13 +1,15 @@
-import { type Condition, isLive, type StoredEntry } from "../core/entry.ts";
+import { type Condition, isLive } from "../core/entry.ts";
 import { KvError } from "../core/errors.ts";
 import { LIST_VALUE_BYTES } from "../core/limits.ts";
 import type {
+  FoundEntry,
   ListedEntry,
   StorageAdapter,
   StorageCapabilities,
   WriteOperation,
   WriteOutcome,
 } from "../storage/adapter.ts";
+import { assert } from "./assert.ts";
 
 /** An entry as a {@link Subject} shows it: the value as its JSON text. */
 export interface SubjectEntry {
@@ -27,7 +29,10 @@ export interface SubjectListed extends Omit<SubjectEntry, "text"> {
 /** A batch's operation, with the value as its JSON text. */
 export type SubjectOperation =
   | { kind: "put"; key: string; text: string; condition?: Condition | undefined }
-  | { kind: "delete"; key: string; condition?: Condition | undefined };
+  | { kind: "delete" | "get"; key: string; condition?: Condition | undefined };
+
+/** What became of it; a read answers the text that it found. */
+export type SubjectOutcome = Exclude<WriteOutcome, object> | { found: string | null };
 
 /**
  * What the conformance suite drives: an adapter ({@link adapterSubject}), a store, or a client over HTTP. It must be empty
@@ -47,7 +52,7 @@ export interface Subject {
   /** A page with values stops after the entry that takes them to 10 MiB. */
   list(query: SubjectQuery): Promise<{ entries: SubjectListed[]; cursor: string | null }>;
   /** A batch. The tests of batches pass at once where it is missing. */
-  write?(operations: readonly SubjectOperation[], options: { atomic: boolean }): Promise<WriteOutcome[]>;
+  write?(operations: readonly SubjectOperation[], options: { atomic: boolean }): Promise<SubjectOutcome[]>;
   /** Removes up to `limit` expired entries from the disk. Its test passes at once where it is missing. */
   sweep?(limit: number): Promise<number>;
 }
@@ -73,22 +78,23 @@ export function adapterSubject(adapter: StorageAdapter, clock: { now: number }):
   let writes = 0;
 
   function operationOf(operation: SubjectOperation, options: SubjectPutOptions = {}): WriteOperation {
-    if (operation.kind === "delete") return operation;
+    if (operation.kind !== "put") return operation;
     const { metadata = null, expiresAt = null } = options;
     const { key, text, condition } = operation;
     return { kind: "put", key, condition, entry: { value: view(text), metadata, expiresAt, version: `v${++writes}` } };
   }
 
-  async function writeOne(operation: WriteOperation): Promise<WriteOutcome> {
+  async function writeOne(operation: WriteOperation): Promise<string> {
     if (operation.condition !== undefined && !adapter.capabilities.conditional) throw unsupported("conditional");
     const [outcome] = await adapter.write([operation], { now: clock.now, atomic: false });
     if (outcome === "refused") throw new KvError("precondition_failed", "The condition did not hold");
-    return outcome as WriteOutcome;
+    return outcome as string;
   }
 
-  function live(entry: StoredEntry | null): SubjectEntry | null {
+  function live(entry: FoundEntry | null): SubjectEntry | null {
     if (entry === null || !isLive(entry, clock.now)) return null;
     const { value, metadata, expiresAt, version } = entry;
+    assert(value !== null, "A value was left out that fits");
     return { text: decoder.decode(value), metadata, expiresAt, version };
   }
 
@@ -98,7 +104,8 @@ export function adapterSubject(adapter: StorageAdapter, clock: { now: number }):
     clock,
     get: async (key) => live(await adapter.get(key)),
     async getMany(keys) {
-      const entries = await (adapter.getMany?.(keys) ?? Promise.all(keys.map((key) => adapter.get(key))));
+      const entries = await (adapter.getMany?.(keys, Number.MAX_SAFE_INTEGER) ??
+        Promise.all(keys.map((key) => adapter.get(key))));
       return entries.map(live);
     },
     async put(key, text, { condition, ...options } = {}) {
@@ -119,9 +126,12 @@ export function adapterSubject(adapter: StorageAdapter, clock: { now: number }):
       if (!adapter.capabilities.conditional && operations.some(({ condition }) => condition !== undefined)) {
         throw unsupported("conditional");
       }
-      return adapter.write(
+      const outcomes = await adapter.write(
         operations.map((operation) => operationOf(operation)),
-        { now: clock.now, atomic },
+        { now: clock.now, atomic, valueBytes: Number.MAX_SAFE_INTEGER },
+      );
+      return outcomes.map((outcome) =>
+        typeof outcome === "string" ? outcome : { found: live(outcome.found)?.text ?? null },
       );
     },
     ...(adapter.sweep && { sweep: async (limit: number) => (await adapter.sweep?.(clock.now, limit)) ?? 0 }),

@@ -13,7 +13,7 @@ const TEXTS: readonly string[] = [
   `"\\u0000\\ud83d\\ude00\\/"`,
   `"漢字 😀 \u2028 \u{10FFFF} \uFEFF"`,
   `"'; DROP TABLE workertown_kv; --"`,
-  `"\\x61 {0} %s $1 ? :a @b"`,
+  `"\\\\x61 {0} %s $1 ? :a @b"`,
   `${"[".repeat(512)}${"]".repeat(512)}`,
   `${`{"a":`.repeat(511)}{}${"}".repeat(511)}`,
 ];

@@ -201,7 +201,7 @@ describe("the file", () => {
     const [one, two] = [sqliteStorage({ path, namespace: "one" }), sqliteStorage({ path, namespace: "two" })];
     await one.write([put("a")], { now, atomic: false });
     expect(await two.get("a")).toBeNull();
-    expect(await two.getMany?.(["a"])).toEqual([null]);
+    expect(await two.getMany?.(["a"], 1)).toEqual([null]);
     expect(await keysOf(two)).toEqual([]);
     expect(await two.write([put("a", "2", { ifNoneMatch: "*" })], { now, atomic: false })).toEqual(["written"]);
     expect(await two.write([{ kind: "delete", key: "a" }], { now, atomic: false })).toEqual(["deleted"]);

@@ -19,7 +19,7 @@ async function filled(expired: number) {
   await storage.write([...operations, put("later", NOW + 1), put("stays", null)], { now: 0, atomic: false });
   const count = async () => {
     const keys = [...operations.map(({ key }) => key), "later", "stays"];
-    return ((await storage.getMany?.(keys)) ?? []).filter((entry) => entry !== null).length;
+    return ((await storage.getMany?.(keys, 1000)) ?? []).filter((entry) => entry !== null).length;
   };
   return { storage, count };
 }

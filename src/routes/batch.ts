@@ -1,0 +1,60 @@
+import { KvError } from "../core/errors.ts";
+import { BATCH_BYTES, BATCH_OVERHEAD_BYTES } from "../core/limits.ts";
+import type { BatchResult } from "../storage/batch.ts";
+import type { BatchOperation } from "../storage/store.ts";
+import { newEntry, type RequestBody, readBody } from "./body.ts";
+import { parseCondition } from "./conditions.ts";
+import { attributes, etag, type Piece, refusal, text } from "./respond.ts";
+import { type KvContext, permit } from "./route.ts";
+import { BATCH_BODY, type BatchBody, type BatchItem, parse } from "./schema.ts";
+
+/** `POST` of several operations, each with an answer of its own. */
+export async function batch(c: KvContext): Promise<Response> {
+  const { store } = c.var;
+  const { body, text: textOf } = await readBody(c, {
+    depth: store.limits.depth,
+    levels: 3,
+    raw: ["value", "metadata"],
+    ownBytes: BATCH_OVERHEAD_BYTES,
+    maxBytes: BATCH_BYTES,
+  });
+  checkCount(body, store.limits.batch);
+  const { operations: items, atomic = false } = parse<BatchBody>(BATCH_BODY, body);
+  if (items.some(({ op }) => op !== "get")) permit(c, "write");
+  const operations = items.map((item, index) => operationOf(item, index, textOf));
+  const results = await store.batch(operations, { atomic });
+  return text(c, ["[", ...results.flatMap((result, index) => [index === 0 ? "" : ",", ...resultPieces(result)]), "]"]);
+}
+
+/** Before the schema, which would look at each of them. */
+function checkCount(body: unknown, limit: number): void {
+  const { operations } = Object(body) as { operations?: unknown };
+  if (!Array.isArray(operations) || operations.length <= limit) return;
+  throw new KvError("too_large", `Expected at most ${limit} operations in a batch, got ${operations.length}`);
+}
+
+function operationOf(item: BatchItem, index: number, textOf: RequestBody["text"]): BatchOperation {
+  const { op: kind, key } = item;
+  const condition = parseCondition(
+    { name: `operations.${index}.ifMatch`, field: item.ifMatch },
+    { name: `operations.${index}.ifNoneMatch`, field: item.ifNoneMatch },
+  );
+  return kind === "put" ? { kind, key, condition, entry: newEntry(item, textOf) } : { kind, key, condition };
+}
+
+/** The single route's answer to the operation; a put leaves its value out. */
+function resultPieces(result: BatchResult): Piece[] {
+  switch (result.kind) {
+    case "failed":
+      return [JSON.stringify(refusal(result.error))];
+    case "deleted":
+      return [`{"status":200,"success":true,"data":${result.existed}}`];
+    default: {
+      const { kind, entry } = result;
+      const data = kind === "entry" && entry.value !== null ? entry.value : "null";
+      const tag = `,"etag":${JSON.stringify(etag(entry.version))}`;
+      const tail = kind === "unchanged" ? `${tag}}` : `${attributes(entry)}${tag}}`;
+      return [`{"status":${kind === "unchanged" ? 304 : 200},"success":true,"data":`, data, tail];
+    }
+  }
+}

@@ -24,8 +24,8 @@ export async function serveCommand(args: string[]): Promise<void> {
   const auth = keyFile === null ? {} : { apiKey: { apiKey: readOrMakeKey(keyFile, warn) } };
   const server = await serve(kv({ auth, logger: log }), { port, host });
   const { url } = server;
-  process.stdout.write(`Listening on ${url}, storing in ${database}\n`);
-  if (keyFile !== null) process.stdout.write(`Try it: ${curlLine(url, keyFile)}\n`);
+  const tryIt = keyFile === null ? "" : `Try it: ${curlLine(url, keyFile)}\n`;
+  process.stdout.write(`Listening on ${url}, storing in ${database}\n${tryIt}`);
 }
 
 /** A line that works as it stands and reads the key from its file. */

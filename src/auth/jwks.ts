@@ -39,7 +39,7 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): JWT
   async function refresh(): Promise<void> {
     triedAt = now();
     try {
-      const { createLocalJWKSet } = await import("jose");
+      const { createLocalJWKSet } = await import("jose/jwks/local");
       keys = createLocalJWKSet(await fetchSet(url));
       fetchedAt = now();
     } catch (error) {

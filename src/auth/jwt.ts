@@ -126,7 +126,7 @@ function bothGiven(secret: string, jwks: string): TypeError {
 
 /** The claims of a token that holds, or `null`. */
 async function verifyToken(token: string, { key }: Verifier, options: JWTVerifyOptions): Promise<JWTPayload | null> {
-  const { jwtVerify } = await import("jose");
+  const { jwtVerify } = await import("jose/jwt/verify");
   try {
     const { payload } = await (typeof key === "function"
       ? jwtVerify(token, key, options)

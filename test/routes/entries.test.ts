@@ -321,7 +321,7 @@ describe("methods", () => {
   it.each([
     ["POST", "/v1/kv/a", "GET, HEAD, PUT, DELETE, OPTIONS"],
     ["PATCH", "/v1/kv/a", "GET, HEAD, PUT, DELETE, OPTIONS"],
-    ["PUT", "/v1/kv", "GET, HEAD, OPTIONS"],
+    ["PUT", "/v1/kv", "GET, HEAD, POST, OPTIONS"],
     ["DELETE", "/admin/info", "GET, HEAD, OPTIONS"],
     ["POST", "/health", "GET, HEAD, OPTIONS"],
   ])("%s %s is 405 with Allow", async (method, path, allow) => {

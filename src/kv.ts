@@ -56,6 +56,7 @@ export function kv(options: KvOptions = {}): KvApp {
   if (endpoints.kv !== false) closed.push([basePath + endpoints.kv, entryRoutes]);
   for (const [base, routes] of closed) register(app, base, routes);
   groups.push(...closed);
+  checkPaths(groups);
 
   app.all(all, noSuchRoute);
 
@@ -65,6 +66,20 @@ export function kv(options: KvOptions = {}): KvApp {
     close: () => service.close(),
     [Symbol.asyncDispose]: () => service.close(),
   });
+}
+
+/** Two groups on one path would hide each other. */
+function checkPaths(groups: readonly RouteGroup[]): void {
+  const owners = new Map<string, RouteGroup>();
+  for (const group of groups) {
+    for (const path of group[1].map((route) => group[0] + route.path)) {
+      const other = owners.get(path);
+      if (other !== undefined && other !== group) {
+        throw new TypeError(`endpoints: expected paths that differ, got two groups with ${path || "/"}`);
+      }
+      owners.set(path, group);
+    }
+  }
 }
 
 const EXPOSED = ["ETag", "Retry-After", "X-Request-Id"];
@@ -89,9 +104,14 @@ function requestLog({ logger }: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
   };
 }
 
-function counted(service: Service): MiddlewareHandler {
-  return function counted(_c, next) {
-    return service.run(next);
+function counted(service: Service): MiddlewareHandler<KvHonoEnv> {
+  return async function counted(c, next) {
+    const end = service.begin();
+    try {
+      await next();
+    } finally {
+      void (c.get("streaming") ?? Promise.resolve()).then(end, end);
+    }
   };
 }
 
@@ -170,16 +190,12 @@ function warnClosed({ logger }: ResolvedOptions): void {
   logger({ level: "warn", message, time: new Date().toISOString() });
 }
 
+const shown = (path: string | false) => (path === "" ? "/" : path);
+
 function info({ basePath, endpoints }: ResolvedOptions) {
   return {
     version: VERSION,
-    basePath: basePath || "/",
-    endpoints: {
-      v1: {
-        admin: endpoints.admin || (endpoints.admin === "" && "/"),
-        kv: endpoints.kv || (endpoints.kv === "" && "/"),
-      },
-      public: endpoints.public || (endpoints.public === "" && "/"),
-    },
+    basePath: shown(basePath),
+    endpoints: { v1: { admin: shown(endpoints.admin), kv: shown(endpoints.kv) }, public: shown(endpoints.public) },
   };
 }

@@ -6,7 +6,7 @@ export interface LogEntry {
   time: string;
   requestId?: string;
   method?: string;
-  /** The route that answered, for example `/v1/kv/*`. */
+  /** The route that answered, for example `/v1/kv/:key`. */
   route?: string;
   status?: number;
   /** How long the answer took, in milliseconds. */

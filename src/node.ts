@@ -50,9 +50,10 @@ function createServer(app: KvApp): Server {
     fetch: app.fetch,
     overrideGlobalObjects: false,
     serverOptions: {
-      headersTimeout: headersTimeout * 1000,
-      requestTimeout: bodyTimeout * 1000,
-      keepAliveTimeout: idleTimeout * 1000,
+      headersTimeout: Math.ceil(headersTimeout * 1000),
+      requestTimeout: Math.ceil(bodyTimeout * 1000),
+      keepAliveTimeout: Math.ceil(idleTimeout * 1000),
+      connectionsCheckingInterval: 1000,
     },
   }) as Server;
   server.on("clientError", refuse);

@@ -126,7 +126,7 @@ const SCHEMA = object({
     basic: strategy({ username: SECRET, password: SECRET, env: variables("username", "password") }),
     jwt: strategy({
       secret: SECRET,
-      jwks: { ...object({ url: NAME, cacheTtl: SECONDS }), required: ["url"] },
+      jwks: object({ url: NAME, cacheTtl: SECONDS }),
       issuer: NAMES,
       audience: NAMES,
       env: variables("jwksUrl", "secret", "issuer", "audience"),
@@ -158,7 +158,7 @@ const SCHEMA = object({
  */
 export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
   checkShape(options);
-  const { endpoints, auth = {}, cors = false, logger = consoleLogger, runtime, limits } = options;
+  const { endpoints, auth = {}, cors = false, logger, runtime, limits } = options;
   const at = (given: string | false | undefined, otherwise: string) =>
     given === false ? false : normalize(given ?? otherwise);
   const resolved: ResolvedOptions = {
@@ -172,23 +172,19 @@ export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
     getEnv: options.getEnv ?? unchanged,
     auth,
     cors,
-    limits: {
-      key: limits?.key ?? DEFAULT_LIMITS.key,
-      value: limits?.value ?? DEFAULT_LIMITS.value,
-      metadata: limits?.metadata ?? DEFAULT_LIMITS.metadata,
-      depth: limits?.depth ?? DEFAULT_LIMITS.depth,
-      batch: limits?.batch ?? DEFAULT_LIMITS.batch,
-    },
-    timeouts: {
-      headersTimeout: limits?.headersTimeout ?? DEFAULT_TIMEOUTS.headersTimeout,
-      bodyTimeout: limits?.bodyTimeout ?? DEFAULT_TIMEOUTS.bodyTimeout,
-      idleTimeout: limits?.idleTimeout ?? DEFAULT_TIMEOUTS.idleTimeout,
-    },
-    logger: logger === false ? ignore : logger,
-    onError: options.onError ?? ignore,
+    limits: filled(DEFAULT_LIMITS, limits),
+    timeouts: filled(DEFAULT_TIMEOUTS, limits),
+    logger: logger === undefined ? consoleLogger : harmless(logger || ignore),
+    onError: options.onError === undefined ? ignore : harmless(options.onError),
     runtime: runtime === undefined || typeof runtime === "function" ? runtime : () => runtime,
   };
   checkEndpoints(resolved.endpoints);
+  const { headersTimeout, bodyTimeout } = resolved.timeouts;
+  if (bodyTimeout < headersTimeout) {
+    throw new TypeError(
+      `limits.bodyTimeout: expected at least limits.headersTimeout (${headersTimeout}), which it includes, got ${bodyTimeout}`,
+    );
+  }
   checkAuthOptions(auth);
   if (cors !== false && cors.credentials === true && [cors.origin ?? "*"].flat().includes("*")) {
     throw new TypeError(
@@ -196,6 +192,23 @@ export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
     );
   }
   return resolved;
+}
+
+/** Each default, or what was given in its place. */
+function filled<T extends object>(defaults: T, given: Partial<T> = {}): T {
+  const names = Object.keys(defaults) as (keyof T)[];
+  return Object.fromEntries(names.map((name) => [name, given[name] ?? defaults[name]])) as T;
+}
+
+/** What the operator's own code throws must not cost the caller his answer. */
+function harmless<A extends unknown[]>(callback: (...given: A) => void): (...given: A) => void {
+  return (...given) => {
+    try {
+      callback(...given);
+    } catch (error) {
+      console.error("A callback of kv() failed:", error);
+    }
+  };
 }
 
 const unchanged = (env: Env) => env;

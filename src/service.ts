@@ -17,8 +17,8 @@ export interface Service {
   envOf(bindings: unknown): Env;
   /** The instance for an environment; rejects with a `TypeError` where that is wrong. */
   open(env: Env): Promise<Instance>;
-  /** Runs a request, which `close` waits for. */
-  run<T>(request: () => Promise<T>): Promise<T>;
+  /** Counts a request, which `close` waits for, until what it returns is called. */
+  begin(): () => void;
   readonly closing: boolean;
   /** Waits for the requests in flight, then closes what was opened. */
   close(): Promise<void>;
@@ -35,9 +35,14 @@ export function createService(options: ResolvedOptions): Service {
   const warn = (message: string) => options.logger({ level: "warn", message, time: new Date().toISOString() });
 
   const instanceFor = perEnvironment<Instance>(async (env) => {
-    const runtime = await (options.runtime ?? defaultRuntime)({ database: options.database, warn }, env);
-    const { storage, now = Date.now } = runtime;
-    const authenticator = createAuthenticator(options.auth, { env, warn, now });
+    let now = Date.now;
+    // The storage comes last: what is wrong with the environment must not leave one open.
+    const authenticator = createAuthenticator(options.auth, { env, warn, now: () => now() });
+    const { storage, ...runtime } = await (options.runtime ?? defaultRuntime)(
+      { database: options.database, warn },
+      env,
+    );
+    now = runtime.now ?? now;
     const sweeper = startSweeper(storage, {
       now,
       onError: (error) => warn(`Expired entries could not be removed: ${(error as Error).message}`),
@@ -56,14 +61,12 @@ export function createService(options: ResolvedOptions): Service {
       return instanceFor(env);
     },
 
-    async run(request) {
+    begin() {
       inFlight += 1;
-      try {
-        return await request();
-      } finally {
+      return () => {
         inFlight -= 1;
         if (inFlight === 0) idle();
-      }
+      };
     },
 
     get closing() {

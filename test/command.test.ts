@@ -111,6 +111,8 @@ describe("what cannot be is one clear line and exit 1", () => {
     [["--port", "65536"], "--port: expected a port"],
     [["--prot", "1"], "Unknown option '--prot'"],
     [["more"], "more"],
+    [["--host", ""], "Option '--host' is empty"],
+    [["--db="], "Option '--db' is empty"],
     [["--db", "no/such/folder/kv.sqlite"], 'there is no folder "'],
     [["--db", "."], "it is a folder"],
     [

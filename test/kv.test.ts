@@ -1,5 +1,5 @@
 import { Hono } from "hono";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type KvOptions, kv, type LogEntry } from "../src/index.ts";
 import { serve } from "../src/node.ts";
 import type { StorageAdapter } from "../src/storage/adapter.ts";
@@ -241,6 +241,20 @@ describe("an engine that fails", () => {
   });
 });
 
+it("a logger or an onError that throws costs nobody his answer", async () => {
+  const complaint = vi.spyOn(console, "error").mockImplementation(() => {});
+  const fail = () => {
+    throw new Error("no disk for logs");
+  };
+  const get = (key: string) => (key === "ready" ? null : Promise.reject(new Error("away")));
+  const storage = { ...memoryStorage(), get };
+  const { call } = await start({ logger: fail, onError: fail, runtime: { storage } });
+  expect(await call("GET", "/v1/kv/a")).toMatchObject({ status: 500, json: { error: "internal" } });
+  expect((await call("GET", "/health")).status).toBe(200);
+  expect(complaint).toHaveBeenCalled();
+  complaint.mockRestore();
+});
+
 describe("an engine with fewer capabilities", () => {
   it("refuses conditional writes with 501 and does nothing", async () => {
     const memory = memoryStorage();
@@ -274,6 +288,20 @@ describe("an environment that is wrong", () => {
     expect(answer.headers.get("Retry-After")).not.toBeNull();
     expect(await answer.text()).not.toContain("KV_DB");
     expect(JSON.stringify(log)).toContain("KV_DB: expected something else");
+  });
+
+  it("opens no storage where the credentials are wrong", async () => {
+    let made = 0;
+    const app = kv({
+      getEnv: () => ({ KV_JWT_SECRET: "short" }),
+      runtime: () => {
+        made += 1;
+        return { storage: memoryStorage() };
+      },
+      logger: false,
+    });
+    for (let turn = 0; turn < 3; turn++) expect((await app.request("/v1/kv")).status).toBe(503);
+    expect(made).toBe(0);
   });
 
   it("is resolved once for each set of values that were read", async () => {

@@ -71,7 +71,13 @@ describe("refusals", () => {
     [{ access: { ip: [] } }, "access: unknown option"],
     [{ auth: { apikey: {} } }, "auth.apikey: unknown option"],
     [{ auth: { jwt: { secret: 12 } } }, "auth.jwt.secret: expected a string, got a number"],
-    [{ auth: { jwt: { jwks: {} } } }, "auth.jwt.jwks.url"],
+    [{ auth: { jwt: { jwks: { url: "" } } } }, "auth.jwt.jwks.url"],
+    [
+      { limits: { headersTimeout: 10, bodyTimeout: 5 } },
+      "limits.bodyTimeout: expected at least limits.headersTimeout (10)",
+    ],
+    [{ endpoints: { v1: { kv: "/health" } } }, "endpoints"],
+    [{ logger: 1 }, "logger: expected a function or false, got 1"],
     [{ auth: { apiKey: true } }, "auth.apiKey: expected an object or false"],
     [{ auth: { apiKey: { apiKey: { key: "k", scope: "root" } } } }, "auth.apiKey.apiKey"],
     [

@@ -57,6 +57,6 @@ export async function request(
     status: response.status,
     headers: response.headers,
     text,
-    json: text !== "" && /json/.test(response.headers.get("Content-Type") ?? "") ? JSON.parse(text) : undefined,
+    json: text !== "" && /[/+]json\b/.test(response.headers.get("Content-Type") ?? "") ? JSON.parse(text) : undefined,
   };
 }

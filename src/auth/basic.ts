@@ -52,7 +52,8 @@ export function basic(options: BasicOptions, { env, warn }: StrategyContext): Au
     return null;
   }
   if (username?.includes(":")) {
-    throw new TypeError(`${usernameVariable}: expected a user name without ":", which parts it from the password`);
+    const where = options.username === undefined ? usernameVariable : "auth.basic.username";
+    throw new TypeError(`${where}: expected a user name without ":", which parts it from the password`);
   }
   const known = Promise.all([digestOf(username ?? ""), digestOf(password ?? "")]);
 

@@ -1,4 +1,4 @@
-import type { JSONWebKeySet, JWTVerifyGetKey } from "jose";
+import type { CompactJWSHeaderParameters, JWK } from "jose";
 import type { Warn } from "../core/env.ts";
 import { KvError } from "../core/errors.ts";
 
@@ -14,6 +14,8 @@ export interface RemoteJwksOptions {
 /** How long to wait before asking again, for a key that is not in the set or after a failure. */
 const COOLDOWN_MS = 30_000;
 const FETCH_MS = 5000;
+/** How many keys are tried for a token that names none. */
+const CANDIDATES = 8;
 /** A larger answer is no set of keys. */
 const MAX_BYTES = 1_048_576;
 
@@ -25,13 +27,16 @@ export function checkJwksUrl(url: string, where: string): void {
   throw new TypeError(`${where}: expected an https URL (http is for this machine only)`);
 }
 
+/** The keys that may have signed what has this header. */
+export type KeysOf = (header: CompactJWSHeaderParameters) => Promise<JWK[]>;
+
 /**
  * The keys of an identity provider (RFC 7517), fetched when first needed and again once they are `cacheTtl` old or a token
  * names a key that is not among them, one request at a time. Where that fails the old ones serve on. Rejects with
  * `unavailable` where there are none yet.
  */
-export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): JWTVerifyGetKey {
-  let keys: JWTVerifyGetKey | null = null;
+export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): KeysOf {
+  let keys: JWK[] | null = null;
   let fetchedAt = -Infinity;
   let triedAt = -Infinity;
   let fetching: Promise<void> | null = null;
@@ -39,8 +44,7 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): JWT
   async function refresh(): Promise<void> {
     triedAt = now();
     try {
-      const { createLocalJWKSet } = await import("jose/jwks/local");
-      keys = createLocalJWKSet(await fetchSet(url));
+      keys = await fetchKeys(url);
       fetchedAt = now();
     } catch (error) {
       const serving = keys === null ? "there are none yet" : "the old ones serve on";
@@ -56,20 +60,28 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): JWT
     await fetching;
   }
 
-  return async (header, token) => {
+  return async (header) => {
     if (keys === null || now() - fetchedAt >= cacheTtl * 1000) await refreshOnce();
     if (keys === null) throw new KvError("unavailable", "The keys that verify JWTs cannot be had at the moment");
-    try {
-      return await keys(header, token);
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== "ERR_JWKS_NO_MATCHING_KEY") throw error;
-      await refreshOnce();
-      return await keys(header, token);
-    }
+    const found = candidates(keys, header);
+    if (found.length > 0) return found;
+    await refreshOnce();
+    return candidates(keys, header);
   };
 }
 
-async function fetchSet(url: string): Promise<JSONWebKeySet> {
+/** Those that the header names, or where it names none those that its algorithm can use. */
+function candidates(keys: readonly JWK[], { alg, kid }: CompactJWSHeaderParameters): JWK[] {
+  const type = /^[RP]S/.test(alg) ? "RSA" : alg.startsWith("ES") ? "EC" : "OKP";
+  const fits = (key: JWK) =>
+    key.kty === type &&
+    (kid === undefined || key.kid === kid) &&
+    (key.alg === undefined || key.alg === alg) &&
+    (key.use === undefined || key.use === "sig");
+  return keys.filter(fits).slice(0, CANDIDATES);
+}
+
+async function fetchKeys(url: string): Promise<JWK[]> {
   const response = await fetch(url, { redirect: "error", signal: AbortSignal.timeout(FETCH_MS) });
   if (!response.ok) throw new Error(`the identity provider answered ${response.status}`);
   const decoder = new TextDecoder();
@@ -78,5 +90,7 @@ async function fetchSet(url: string): Promise<JSONWebKeySet> {
     text += decoder.decode(chunk, { stream: true });
     if (text.length > MAX_BYTES) throw new Error(`the identity provider sent more than ${MAX_BYTES} bytes`);
   }
-  return JSON.parse(text);
+  const { keys } = Object(JSON.parse(text)) as { keys?: unknown };
+  if (!Array.isArray(keys)) throw new Error("the identity provider sent no set of keys");
+  return keys.filter((key) => typeof key === "object" && key !== null);
 }

@@ -1,8 +1,8 @@
-import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { JWK, JWTPayload } from "jose";
 import { variable } from "../core/env.ts";
 import { KvError } from "../core/errors.ts";
 import { credentialsOf } from "./authorization.ts";
-import { checkJwksUrl, remoteJwks } from "./jwks.ts";
+import { checkJwksUrl, type KeysOf, remoteJwks } from "./jwks.ts";
 import type { Principal, Scope } from "./principal.ts";
 import {
   type AuthStrategy,
@@ -50,8 +50,13 @@ const CACHE_TTL_SECONDS = 86_400;
 const JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 interface Verifier {
-  key: Uint8Array | JWTVerifyGetKey;
+  keysOf(...header: Parameters<KeysOf>): Promise<(Uint8Array | JWK)[]>;
   algorithms: string[];
+}
+
+interface ClaimChecks {
+  issuer: readonly string[] | undefined;
+  audience: readonly string[] | undefined;
 }
 
 /**
@@ -68,13 +73,8 @@ export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy
     options.env ?? {};
   const issuer = options.issuer ?? variable(env, issuerVariable, warn);
   const audience = options.audience ?? variable(env, audienceVariable, warn);
-  const checks: JWTVerifyOptions = {
-    algorithms: verifier.algorithms,
-    requiredClaims: ["exp"],
-    clockTolerance: CLOCK_SKEW_SECONDS,
-    ...(issuer !== undefined && { issuer: [issuer].flat() }),
-    ...(audience !== undefined && { audience: [audience].flat() }),
-  };
+  const listOf = (names: string | readonly string[] | undefined) => (names === undefined ? names : [names].flat());
+  const checks = { issuer: listOf(issuer), audience: listOf(audience) };
 
   return {
     name: "jwt",
@@ -82,9 +82,14 @@ export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy
     async verify(request, requestEnv) {
       const token = await ask("auth.jwt.getCredentials", warn, () => getCredentials(request, requestEnv));
       if (typeof token !== "string" || !JWS.test(token)) return null;
-      const claims = await verifyToken(token, verifier, { ...checks, currentDate: new Date(now()) });
-      if (claims === null) return null;
-      const principal: Principal = { id: claims.sub ?? "jwt", strategy: "jwt", scope: scopeOf(claims), claims };
+      const claims = await signedClaims(token, verifier);
+      if (claims === null || !claimsHold(claims, checks, now() / 1000)) return null;
+      const principal: Principal = {
+        id: typeof claims.sub === "string" ? claims.sub : "jwt",
+        strategy: "jwt",
+        scope: scopeOf(claims),
+        claims,
+      };
       if (verifyCredentials === undefined) return principal;
       const verdict = await ask("auth.jwt.verifyCredentials", warn, () => verifyCredentials(claims, requestEnv));
       return principalOf(verdict, principal);
@@ -105,11 +110,14 @@ function verifierOf(options: JwtOptions, { env, warn, now }: StrategyContext): V
   const secret = variable(given, secretVariable, warn);
   const url = options.jwks?.url ?? variable(env, urlVariable, warn);
   if (secret !== undefined && url !== undefined) throw bothGiven(secretVariable, urlVariable);
-  if (secret !== undefined) return { key: checkSecret(secret, secretVariable), algorithms: HMAC };
+  if (secret !== undefined) {
+    const key = checkSecret(secret, secretVariable);
+    return { keysOf: async () => [key], algorithms: HMAC };
+  }
   if (url === undefined) return null;
   checkJwksUrl(url, urlVariable);
   const cacheTtl = options.jwks?.cacheTtl ?? CACHE_TTL_SECONDS;
-  return { key: remoteJwks({ url, cacheTtl, now, warn }), algorithms: PUBLIC_KEY };
+  return { keysOf: remoteJwks({ url, cacheTtl, now, warn }), algorithms: PUBLIC_KEY };
 }
 
 function checkSecret(secret: string, where: string): Uint8Array {
@@ -124,18 +132,40 @@ function bothGiven(secret: string, jwks: string): TypeError {
   return new TypeError(`${secret}: expected a secret or a JWKS (${jwks}), got both`);
 }
 
-/** The claims of a token that holds, or `null`. */
-async function verifyToken(token: string, { key }: Verifier, options: JWTVerifyOptions): Promise<JWTPayload | null> {
-  const { jwtVerify } = await import("jose/jwt/verify");
-  try {
-    const { payload } = await (typeof key === "function"
-      ? jwtVerify(token, key, options)
-      : jwtVerify(token, key, options));
-    return payload;
-  } catch (error) {
-    if (error instanceof KvError) throw error;
-    return null;
+const decoder = new TextDecoder();
+
+/** What a token claims, where one of the keys that may have signed it did (RFC 7515); else `null`. */
+async function signedClaims(token: string, { keysOf, algorithms }: Verifier): Promise<JWTPayload | null> {
+  const { compactVerify } = await import("jose/jws/compact/verify");
+  let count = 1;
+  for (let index = 0; index < count; index++) {
+    try {
+      const keyOf = async (...header: Parameters<KeysOf>) => {
+        const keys = await keysOf(...header);
+        count = keys.length;
+        return keys[index] as Uint8Array | JWK;
+      };
+      const { payload, protectedHeader } = await compactVerify(token, keyOf, { algorithms });
+      // RFC 7797, section 7: a JWT has no unencoded payload.
+      return protectedHeader.b64 === false ? null : JSON.parse(decoder.decode(payload));
+    } catch (error) {
+      if (error instanceof KvError) throw error;
+    }
   }
+  return null;
+}
+
+/** RFC 7519, section 4.1: `exp` must be there, `nbf`, `iss` and `aud` must hold where they are or are asked for. */
+function claimsHold(claims: JWTPayload, { issuer, audience }: ClaimChecks, seconds: number): boolean {
+  const { exp, nbf = seconds, iss, aud } = Object(claims) as JWTPayload;
+  return (
+    Number.isFinite(exp) &&
+    (exp as number) > seconds - CLOCK_SKEW_SECONDS &&
+    Number.isFinite(nbf) &&
+    nbf <= seconds + CLOCK_SKEW_SECONDS &&
+    (issuer === undefined || issuer.includes(iss as string)) &&
+    (audience === undefined || [aud ?? []].flat().some((name) => audience.includes(name)))
+  );
 }
 
 const SCOPES: Readonly<Record<string, Scope>> = { "kv:admin": "admin", "kv:write": "write", "kv:read": "read" };

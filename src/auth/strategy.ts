@@ -48,6 +48,7 @@ export async function ask<T>(option: string, warn: Warn, callback: () => T | Pro
 /** The caller whom a verdict lets in, or `null`. */
 export function principalOf(verdict: Verdict | null, otherwise: Principal): Principal | null {
   if (verdict === true) return otherwise;
-  if (typeof verdict !== "object" || verdict === null) return null;
+  // An object that says neither was meant to say something else, an error for example.
+  if (typeof verdict !== "object" || verdict === null || (verdict.id ?? verdict.scope) === undefined) return null;
   return { ...otherwise, id: verdict.id ?? otherwise.id, scope: verdict.scope ?? otherwise.scope };
 }

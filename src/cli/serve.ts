@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { kv } from "../kv.ts";
 import type { LogEntry } from "../log.ts";
 import { serve } from "../node.ts";
+import { defaultRuntime } from "../runtimes/node.ts";
 import { hasCredential, keyFileOf, readOrMakeKey } from "./key-file.ts";
 import { UsageError } from "./usage.ts";
 
@@ -15,14 +16,15 @@ interface Settings {
 /** Serves until a signal ends it. Rejects with an error of one line where it cannot. */
 export async function serveCommand(args: string[]): Promise<void> {
   const { port, host, database } = settingsOf(args);
-  process.env.KV_DB = database;
   // Whoever reads the output may go away; the service stays.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
+  // What the database refuses is said before a key is made for it.
+  const runtime = await defaultRuntime({ database: "KV_DB", warn }, { KV_DB: database });
   const keyFile = hasCredential(process.env) ? null : keyFileOf(database);
   // The key stays out of the environment, which children and crash reports see.
   const auth = keyFile === null ? {} : { apiKey: { apiKey: readOrMakeKey(keyFile, warn) } };
-  const server = await serve(kv({ auth, logger: log }), { port, host });
+  const server = await serve(kv({ auth, logger: log, runtime: () => runtime }), { port, host });
   const { url } = server;
   const tryIt = keyFile === null ? "" : `Try it: ${curlLine(url, keyFile)}\n`;
   process.stdout.write(`Listening on ${url}, storing in ${database}\n${tryIt}`);
@@ -50,7 +52,10 @@ function settingsOf(args: string[]): Settings {
 function flagsOf(args: string[]) {
   const text = { type: "string" } as const;
   try {
-    return parseArgs({ args, options: { port: text, host: text, db: text, "env-file": text } }).values;
+    const { values } = parseArgs({ args, options: { port: text, host: text, db: text, "env-file": text } });
+    const empty = Object.entries(values).find(([, value]) => value.trim() === "");
+    if (empty !== undefined) throw new Error(`Option '--${empty[0]}' is empty`);
+    return values;
   } catch (error) {
     throw new UsageError(`${(error as Error).message.split(". ")[0]}; see workertown-kv --help`);
   }

@@ -1,27 +1,27 @@
-/** Every code that an answer can carry, with its HTTP status and title: the one table of the service and its client. */
-const TABLE = {
-  invalid_request: [400, "Invalid request"],
-  invalid_key: [400, "Invalid key"],
-  invalid_value: [400, "Invalid value"],
-  unauthorized: [401, "Unauthorized"],
-  forbidden: [403, "Forbidden"],
-  not_found: [404, "Not found"],
-  no_such_route: [404, "No such route"],
-  method_not_allowed: [405, "Method not allowed"],
-  request_timeout: [408, "Request timeout"],
-  precondition_failed: [412, "Precondition failed"],
-  too_large: [413, "Too large"],
-  unsupported_media_type: [415, "Unsupported media type"],
-  rate_limited: [429, "Too many requests"],
-  headers_too_large: [431, "Headers too large"],
-  internal: [500, "Internal error"],
-  unsupported: [501, "Unsupported by this storage engine"],
-  unavailable: [503, "Unavailable"],
-  storage_full: [507, "Storage full"],
+/** Every code that an answer can carry, with its HTTP status: the one table of the service and its client. */
+const STATUS = {
+  invalid_request: 400,
+  invalid_key: 400,
+  invalid_value: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  no_such_route: 404,
+  method_not_allowed: 405,
+  request_timeout: 408,
+  precondition_failed: 412,
+  too_large: 413,
+  unsupported_media_type: 415,
+  rate_limited: 429,
+  headers_too_large: 431,
+  internal: 500,
+  unsupported: 501,
+  unavailable: 503,
+  storage_full: 507,
 } as const;
 
 /** A stable code: it is API and never changes inside v1. */
-export type KvErrorCode = keyof typeof TABLE;
+export type KvErrorCode = keyof typeof STATUS;
 
 /** One fault of a request: `path` leads to it (`operations.3.key`, empty for the body as a whole). */
 export interface KvIssue {
@@ -59,24 +59,29 @@ export class KvError extends Error {
 
   /** The HTTP status of the code. */
   get status(): number {
-    return TABLE[this.code][0];
+    return STATUS[this.code];
   }
 
   /** The code in words (RFC 9457 `title`). */
   get title(): string {
-    return TABLE[this.code][1];
+    return titleOf(this.code);
   }
 }
 
 /** Every code, in the order of its status. */
-export const KV_ERROR_CODES = Object.keys(TABLE) as readonly KvErrorCode[];
+export const KV_ERROR_CODES = Object.keys(STATUS) as readonly KvErrorCode[];
 
 /** The HTTP status of a code. */
 export function statusOf(code: KvErrorCode): number {
-  return TABLE[code][0];
+  return STATUS[code];
+}
+
+/** A code in words: `not_found` is "Not found". */
+export function titleOf(code: KvErrorCode): string {
+  return code[0]?.toUpperCase() + code.slice(1).replaceAll("_", " ");
 }
 
 /** Whether a string, for example from another service's answer, is one of our codes. */
 export function isKvErrorCode(code: unknown): code is KvErrorCode {
-  return typeof code === "string" && Object.hasOwn(TABLE, code);
+  return typeof code === "string" && Object.hasOwn(STATUS, code);
 }

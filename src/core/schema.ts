@@ -109,8 +109,12 @@ function hasValue(schema: Schema, value: unknown): boolean {
   return value >= minimum && value <= maximum && value > exclusiveMinimum;
 }
 
-function expected({ title, type }: Schema, got: unknown, path: string): Fault {
-  return { path, message: `Expected ${title ?? `a value of type ${[type].flat().join(" or ")}`}`, got };
+function expected({ title, type, anyOf }: Schema, got: unknown, path: string): Fault {
+  return {
+    path,
+    message: `Expected ${title ?? anyOf?.[0]?.title ?? `a value of type ${[type].flat().join(" or ")}`}`,
+    got,
+  };
 }
 
 function join(path: string, name: string | number): string {

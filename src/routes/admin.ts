@@ -1,11 +1,12 @@
 import * as docs from "./docs.ts";
 import { data } from "./respond.ts";
 import type { KvContext, Route } from "./route.ts";
+import { exportEntries, importEntries } from "./transfer.ts";
 
 /** What `/admin/info` says of the options; the rest it asks of the store. */
 export interface InstanceInfo {
   version: string;
-  basePath: string;
+  basePath: string | false;
   endpoints: { v1: { admin: string | false; kv: string | false }; public: string | false };
 }
 
@@ -29,5 +30,7 @@ export function adminRoutes(info: InstanceInfo): readonly Route[] {
       handle: async (c: KvContext) => data(c, await c.var.store.migrate()),
       doc: docs.migrate,
     },
+    { method: "GET", path: "/export", scope: "admin", handle: exportEntries, doc: docs.exportAll },
+    { method: "POST", path: "/import", scope: "admin", handle: importEntries, doc: docs.importAll },
   ];
 }

@@ -21,7 +21,7 @@ export function newEntry({ value, metadata, ttl, expiration }: PutBody, text: Re
 
 /** Reads and checks a JSON body. Throws `unsupported_media_type`, `too_large`, and what the scanner throws. */
 export async function readBody(c: Context, options: JsonScannerOptions & { maxBytes: number }): Promise<RequestBody> {
-  checkMediaType(c);
+  checkMediaType(c, JSON_TYPE, "application/json");
   const { maxBytes } = options;
   const length = Number(c.req.header("Content-Length") ?? Number.NaN);
   if (length > maxBytes) throw tooLarge(maxBytes, length);
@@ -44,17 +44,19 @@ export async function readBody(c: Context, options: JsonScannerOptions & { maxBy
   };
 }
 
+const JSON_TYPE = /^(application\/json|text\/json|[\w.!#$&^-]+\/[\w.!#$&^-]+\+json)$/;
+
 /** Only JSON in UTF-8, as it is: a browser's form can send none of these media types without a preflight. */
-function checkMediaType(c: Context): void {
+export function checkMediaType(c: Context, accepted: RegExp, expected: string): void {
   const [type = "", ...parameters] = (c.req.header("Content-Type") ?? "").toLowerCase().split(";");
   const charset = parameters
     .map((parameter) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameter)?.[1])
     .find(Boolean);
-  if (!/^\s*(application\/json|text\/json|[\w.!#$&^-]+\/[\w.!#$&^-]+\+json)\s*$/.test(type)) {
+  if (!accepted.test(type.trim())) {
     const got = type === "" ? "none" : JSON.stringify(type.trim().slice(0, 64));
     throw new KvError(
       "unsupported_media_type",
-      `Expected a body of Content-Type application/json, got ${got}; with curl add -H 'Content-Type: application/json'`,
+      `Expected a body of Content-Type ${expected}, got ${got}; with curl add -H 'Content-Type: ${expected}'`,
     );
   }
   if (charset !== undefined && charset !== "utf-8" && charset !== "utf8") {
@@ -65,7 +67,7 @@ function checkMediaType(c: Context): void {
   }
 }
 
-async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
+export async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
   const reader = (c.req.raw.body as ReadableStream<Uint8Array> | null)?.getReader();
   if (reader === undefined) return;
   try {
@@ -81,7 +83,8 @@ async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
   }
 }
 
-function growable(expected: number) {
+/** Bytes that are appended to. */
+export function growable(expected: number) {
   let buffer = new Uint8Array(expected);
   let length = 0;
   return {

@@ -1,7 +1,8 @@
 /** What the OpenAPI document says of each route, beside what the schemas say. */
 import { KV_ERROR_CODES } from "../core/errors.ts";
 import type { JsonSchema, OperationDoc } from "./open-api.ts";
-import { BATCH_BODY, LIST_QUERY, PUT_BODY } from "./schema.ts";
+import { NDJSON_TYPE } from "./respond.ts";
+import { BATCH_BODY, ENTRY_LINE, EXPORT_QUERY, LIST_QUERY, PUT_BODY } from "./schema.ts";
 
 const ANY: JsonSchema = { description: "Any JSON value" };
 const METADATA: JsonSchema = { description: "The metadata, as it was stored" };
@@ -120,6 +121,34 @@ export const migrate: OperationDoc = {
   summary: "Create or upgrade what the storage engine needs",
   data: { ...STRINGS, description: "The migrations that ran" },
   errors: [],
+};
+
+export const exportAll: OperationDoc = {
+  operationId: "exportEntries",
+  summary: "Every entry, one a line",
+  query: EXPORT_QUERY,
+  type: NDJSON_TYPE,
+  data: null,
+  headers: { "Export-Consistency": { enum: ["snapshot", "none"], description: "Whether all is of one moment" } },
+  errors: ["invalid_request"],
+};
+
+export const importAll: OperationDoc = {
+  operationId: "importEntries",
+  summary: "Store every line of an export; the same file twice is harmless",
+  body: ENTRY_LINE,
+  bodyType: NDJSON_TYPE,
+  data: object({
+    imported: { type: "integer" },
+    skipped: { type: "integer", description: "Lines whose expiration has passed" },
+    failed: {
+      type: "array",
+      items: object({ line: { type: "integer" }, error: { enum: KV_ERROR_CODES }, detail: { type: "string" } }),
+      description: "The first 1,000",
+    },
+    failed_total: { type: "integer" },
+  }),
+  errors: ["unsupported_media_type", "storage_full"],
 };
 
 export const health: OperationDoc = {

@@ -40,7 +40,7 @@ async function put(c: KvContext): Promise<Response> {
     levels: 1,
     raw: ["value", "metadata"],
     ownBytes: BODY_OVERHEAD_BYTES,
-    maxBytes: store.limits.value + BODY_OVERHEAD_BYTES,
+    maxBytes: store.limits.value + store.limits.metadata + BODY_OVERHEAD_BYTES,
   });
   const stored = await store.put(key, newEntry(parse<PutBody>(PUT_BODY, body), text), condition);
   return wantsMinimal(c)
@@ -69,12 +69,24 @@ function listedPieces(listed: ListedEntry, index: number): (string | Uint8Array)
 }
 
 /** The query's parameters, whole numbers as such; one that is repeated is an array, so that the schema refuses it. */
-function queryOf(c: KvContext, { properties = {} }: Schema): Record<string, unknown> {
-  const parameters = Object.entries(c.req.queries()).map(([name, [value = "", ...more]]) => {
-    if (more.length > 0) return [name, [value, ...more]];
-    return [name, properties[name]?.type === "integer" && /^[1-9]\d*$/.test(value) ? Number(value) : value];
-  });
-  return Object.fromEntries(parameters);
+export function queryOf(c: KvContext, { properties = {} }: Schema): Record<string, unknown> {
+  const parameters: Record<string, unknown> = {};
+  const query = /\?([^#]*)/.exec(c.req.url)?.[1] ?? "";
+  for (const pair of query.split("&").filter(Boolean)) {
+    const [name = "", value = ""] = pair.split(/=(.*)/s).map(decodeQuery);
+    const parsed = properties[name]?.type === "integer" && /^[1-9]\d*$/.test(value) ? Number(value) : value;
+    parameters[name] = Object.hasOwn(parameters, name) ? [parameters[name], parsed] : parsed;
+  }
+  return parameters;
+}
+
+function decodeQuery(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch {
+    const message = `Expected percent-encoded UTF-8, got ${quote(text)}`;
+    throw new KvError("invalid_request", message, { issues: [{ path: "", message }] });
+  }
 }
 
 /** RFC 7240, section 4.2. */

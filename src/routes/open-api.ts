@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 document, made from the routes that this instance serves and the schemas that validate them. */
-import { KV_ERROR_CODES, KvError, type KvErrorCode, statusOf } from "../core/errors.ts";
+import { KV_ERROR_CODES, type KvErrorCode, statusOf, titleOf } from "../core/errors.ts";
 import type { Schema } from "../core/schema.ts";
 import { VERSION } from "../version.ts";
 import type { Route } from "./route.ts";
@@ -12,6 +12,11 @@ export interface OperationDoc {
   summary: string;
   query?: Schema;
   body?: Schema;
+  /** The media type of the body, and that of the answer; `application/json`. */
+  bodyType?: string;
+  type?: string;
+  /** Header fields of a success. */
+  headers?: Readonly<Record<string, JsonSchema>>;
   conditions?: readonly ("If-Match" | "If-None-Match")[];
   /** The schema of `data`, or `null` where the answer is not an envelope. */
   data: JsonSchema | null;
@@ -26,6 +31,7 @@ export interface OperationDoc {
 /** Routes and the path under which they are served. */
 export type RouteGroup = readonly [base: string, routes: readonly Route[]];
 
+const JSON_TYPE = "application/json";
 const PROBLEM = "application/problem+json";
 
 /** The document for groups of routes, below `mount`: the path that stands before them. */
@@ -69,7 +75,7 @@ function operation({ path, scope, method, doc }: Route): JsonSchema {
     ...(scope === null && { security: [] }),
     parameters: parameters(path, doc),
     ...(doc.body !== undefined && {
-      requestBody: { required: true, content: { "application/json": { schema: doc.body } } },
+      requestBody: { required: true, content: { [doc.bodyType ?? JSON_TYPE]: { schema: doc.body } } },
     }),
     responses: {
       200: success(doc),
@@ -98,15 +104,16 @@ function parameters(path: string, { query, conditions = [] }: OperationDoc): Jso
   ];
 }
 
-function success({ data, beside, etag }: OperationDoc): JsonSchema {
+function success({ data, beside, etag, type = JSON_TYPE, headers }: OperationDoc): JsonSchema {
+  const fields = { ...headers, ...(etag && { ETag: { type: "string", description: "Names this write" } }) };
   return {
     description: "Success",
-    ...(etag && { headers: { ETag: { description: "Names this write", schema: { type: "string" } } } }),
+    headers: Object.fromEntries(Object.entries(fields).map(([name, schema]) => [name, { schema }])),
     content: {
-      "application/json": {
+      [type]: {
         schema:
           data === null
-            ? { type: "object" }
+            ? { type: type === JSON_TYPE ? "object" : "string" }
             : {
                 type: "object",
                 properties: { status: { const: 200 }, success: { const: true }, data, ...beside },
@@ -122,7 +129,7 @@ function problems(codes: readonly KvErrorCode[]): JsonSchema {
     [...Map.groupBy(codes, statusOf)].map(([status, group]) => [
       status,
       {
-        description: group.map((code) => `${new KvError(code, "").title} (\`${code}\`)`).join(", "),
+        description: group.map((code) => `${titleOf(code)} (\`${code}\`)`).join(", "),
         content: { [PROBLEM]: { schema: { $ref: "#/components/schemas/Problem" } } },
       },
     ]),

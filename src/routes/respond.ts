@@ -12,6 +12,7 @@ type Headers = Readonly<Record<string, string>>;
 const encoder = new TextEncoder();
 const NULL = encoder.encode("null");
 const RETRY_AFTER_SECONDS = "1";
+export const NDJSON_TYPE = "application/x-ndjson";
 const JSON_TYPE = "application/json";
 
 /** `{"status":200,"success":true,"data":…}` */
@@ -62,6 +63,31 @@ function stream(pieces: readonly Uint8Array[]): ReadableStream<Uint8Array> {
       if (next === pieces.length) controller.close();
     },
   });
+}
+
+/** Newline-delimited JSON, made as it is read; `done` is called when it has ended, however it did. */
+export function ndjson(c: Context, lines: AsyncGenerator<Uint8Array>, headers: Headers, done: () => void): Response {
+  const end = async () => {
+    await lines.return(undefined);
+    done();
+  };
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done: ended, value } = await lines.next();
+          if (!ended) return controller.enqueue(value);
+          controller.close();
+        } catch (error) {
+          controller.error(error);
+        }
+        await end();
+      },
+      cancel: end,
+    },
+    { highWaterMark: 0 },
+  );
+  return c.body(body, 200, { "Content-Type": NDJSON_TYPE, ...headers });
 }
 
 /** An answer without a body. */

@@ -15,6 +15,8 @@ export interface KvVariables {
   store: Store;
   /** The authentication strategies that are on and configured. */
   strategies: readonly string[];
+  /** Settles when the answer has been read, where it is read from the storage as it goes out. */
+  streaming?: Promise<void>;
   /** The route that answers, as it was registered, for the log. */
   route: string;
 }

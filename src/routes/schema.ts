@@ -27,6 +27,8 @@ const PUT_MEMBERS: Readonly<Record<string, Schema>> = {
   metadata: { description: "Any JSON value, returned with reads and lists; `null` means none" },
 };
 
+const { ttl: _, ...EXPORTED_MEMBERS } = PUT_MEMBERS;
+
 export const PUT_BODY: Schema = {
   type: "object",
   title: "an object",
@@ -45,6 +47,12 @@ export interface BatchBody {
   operations: readonly BatchItem[];
   atomic?: boolean;
 }
+
+const PREFIX: Schema = {
+  type: "string",
+  title: "one prefix",
+  description: "Only keys that begin with these very characters",
+};
 
 const tags = (header: string): Schema => ({
   type: "string",
@@ -88,6 +96,20 @@ export const BATCH_BODY: Schema = {
   additionalProperties: false,
 };
 
+/** A line of an export as it is parsed. */
+export type ImportLine = PutBody & { key: string };
+
+/** What a line of an export and of an import holds. */
+export const ENTRY_LINE: Schema = {
+  type: "object",
+  title: "an object",
+  properties: { key: { type: "string", title: "a key" }, ...EXPORTED_MEMBERS },
+  required: ["key", "value"],
+  additionalProperties: false,
+};
+
+export const EXPORT_QUERY: Schema = { type: "object", properties: { prefix: PREFIX } };
+
 export interface ListQuery {
   prefix?: string;
   limit?: number;
@@ -98,7 +120,7 @@ export interface ListQuery {
 export const LIST_QUERY: Schema = {
   type: "object",
   properties: {
-    prefix: { type: "string", title: "one prefix", description: "Only keys that begin with these very characters" },
+    prefix: PREFIX,
     limit: {
       type: "integer",
       title: `a whole number from 1 to ${LIST_LIMIT_MAX}`,

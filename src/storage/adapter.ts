@@ -37,6 +37,9 @@ export interface StorageAdapter {
   /** One page of keys, live at `query.now`. */
   list(query: ListQuery): Awaitable<ListResult>;
 
+  /** What a walk sees that is to show one moment, whatever is written meanwhile; it is closed when the walk has ended. */
+  snapshot?(): Awaitable<StorageView>;
+
   /** Creates or upgrades what the engine needs and names the steps that ran; safe when called twice at once. */
   migrate?(): Awaitable<string[]>;
 
@@ -45,6 +48,12 @@ export interface StorageAdapter {
 
   /** Ends connections and files. Nothing is called afterwards. */
   close?(): Awaitable<void>;
+}
+
+/** One moment of a storage. */
+export interface StorageView {
+  list(query: ListQuery): Awaitable<ListResult>;
+  close(): Awaitable<void>;
 }
 
 /** What an engine can do, as data. The store refuses the rest with `unsupported` before the adapter is called. */
@@ -57,7 +66,7 @@ export interface StorageCapabilities {
   readonly atomic: false | { readonly operations: number; readonly bytes: number };
   /** Whether `list` gives keys in the byte order of UTF-8. Otherwise in an order of the engine's own. */
   readonly ordered: boolean;
-  /** Whether pages of one walk can show one moment; exports say so where it is `false`. */
+  /** Whether there is `snapshot`, so that an export shows one moment; it says so where it does not. */
   readonly snapshot: boolean;
   /** Whether a delete knows if there was something to delete. `false`: the store answers `true` always. */
   readonly reportsDelete: boolean;

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
-import type { DatabaseSync } from "node:sqlite";
+import { DatabaseSync } from "node:sqlite";
 import { keyBytes } from "../core/key.ts";
-import type { FoundEntry, ListQuery, StorageAdapter, StoredEntry } from "./adapter.ts";
+import type { FoundEntry, ListQuery, StorageAdapter, StorageView, StoredEntry } from "./adapter.ts";
 import { failureOf, migrateDatabase, openDatabase } from "./sqlite-open.ts";
 import { groupedWrites } from "./sqlite-write.ts";
 
@@ -43,7 +43,7 @@ export function sqliteStorage({
       conditional: true,
       atomic: { operations: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER },
       ordered: true,
-      snapshot: false,
+      snapshot: path !== ":memory:",
       reportsDelete: true,
       // What SQLite itself takes in one row is 1,000,000,000 bytes.
       maxKey: 65_536,
@@ -51,6 +51,8 @@ export function sqliteStorage({
       maxMetadata: 1_048_576,
     },
     ...reads(database, namespace),
+    // In memory there is no second connection to see the moment by.
+    ...(path !== ":memory:" && { snapshot: () => attempt(() => snapshotOf(path, namespace)) }),
     write: writes.write,
     migrate: () => attempt(() => migrateDatabase(database)),
     sweep: (now, limit) => attempt(() => Number(sweep.run(namespace, now, limit).changes)),
@@ -64,6 +66,14 @@ export function sqliteStorage({
 
 interface Row extends StoredEntry {
   name: Uint8Array;
+}
+
+/** A read transaction on a connection of its own: it sees what was there when it began. */
+function snapshotOf(path: string, namespace: string): StorageView {
+  const database = new DatabaseSync(path, { readOnly: true });
+  database.exec("BEGIN");
+  database.prepare("SELECT 1 FROM workertown_kv LIMIT 1").get();
+  return { list: reads(database, namespace).list, close: () => database.close() };
 }
 
 interface ManyRow extends FoundEntry {
@@ -146,6 +156,7 @@ function countWithin(rows: readonly ListedRow[], limit: number, valueBytes: numb
 
 /** Several reads of one moment, whatever other processes write in between. */
 function inOneView<T>(database: DatabaseSync, read: () => T): T {
+  if (database.isTransaction) return read();
   database.exec("BEGIN");
   try {
     return read();

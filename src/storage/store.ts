@@ -2,8 +2,15 @@
 import { type Condition, type Expiry, expiresAtOf, isLive, type StoredEntry } from "../core/entry.ts";
 import { KvError, type KvIssue } from "../core/errors.ts";
 import { checkKey, utf8Length } from "../core/key.ts";
-import { LIST_VALUE_BYTES, type Limits } from "../core/limits.ts";
-import type { ListedEntry, StorageAdapter, StorageCapabilities, WriteOperation, WriteOutcome } from "./adapter.ts";
+import { LIST_LIMIT_MAX, LIST_VALUE_BYTES, type Limits } from "../core/limits.ts";
+import type {
+  ListedEntry,
+  ListResult,
+  StorageAdapter,
+  StorageCapabilities,
+  WriteOperation,
+  WriteOutcome,
+} from "./adapter.ts";
 import { type BatchResult, runAtomic, runBatch } from "./batch.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 
@@ -17,6 +24,12 @@ export interface NewEntry extends Expiry {
 export type BatchOperation =
   | { kind: "get" | "delete"; key: string; condition?: Condition | undefined }
   | { kind: "put"; key: string; entry: NewEntry; condition?: Condition | undefined };
+
+export interface LoadedEntry extends NewEntry {
+  key: string;
+}
+
+export type LoadOutcome = "imported" | "skipped" | KvError;
 
 export interface ListRequest {
   prefix: string;
@@ -50,6 +63,10 @@ export interface Store {
    * condition of an atomic batch does not hold (`precondition_failed`).
    */
   batch(operations: readonly BatchOperation[], options: { atomic: boolean }): Promise<BatchResult[]>;
+  /** Every live entry under a prefix, page by page, as of one moment where the engine has snapshots. */
+  walk(prefix: string): AsyncGenerator<ListedEntry[], void, void>;
+  /** Stores entries as an import does, each for itself: one that has expired is skipped, one that cannot be says why. */
+  load(entries: readonly LoadedEntry[]): Promise<LoadOutcome[]>;
   /** The steps that ran. */
   migrate(): Promise<string[]>;
   /** Resolves when the engine answers. */
@@ -184,6 +201,41 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
         entries: page.entries.filter((entry) => isLive(entry, at)),
         cursor: page.cursor === null ? null : encodeCursor(page.cursor, prefix),
       };
+    },
+
+    async *walk(prefix) {
+      checkPrefix(prefix, limits.key);
+      const view = (await adapter.snapshot?.()) ?? { list: adapter.list, close: () => {} };
+      const query = { prefix, limit: LIST_LIMIT_MAX, valueBytes: LIST_VALUE_BYTES };
+      try {
+        let cursor: string | null = null;
+        do {
+          const page: ListResult = await view.list({ ...query, cursor, now: now() });
+          const at = now();
+          yield page.entries.filter((entry) => isLive(entry, at));
+          cursor = page.cursor;
+        } while (cursor !== null);
+      } finally {
+        await view.close();
+      }
+    },
+
+    async load(entries) {
+      const at = now();
+      const writes: WriteOperation[] = [];
+      const outcomes = entries.map(({ key, ...entry }): LoadOutcome => {
+        try {
+          checkKey(key, limits.key);
+          if (entry.expiration != null && entry.expiration * 1000 <= at) return "skipped";
+          writes.push(checked({ kind: "put", key, entry }, at));
+          return "imported";
+        } catch (error) {
+          if (error instanceof KvError) return error;
+          throw error;
+        }
+      });
+      if (writes.length > 0) await adapter.write(writes, { now: at, atomic: false });
+      return outcomes;
     },
 
     async migrate() {

@@ -301,6 +301,9 @@ describe("list", () => {
     "include=all",
     "cursor=abc",
     "cursor=",
+    "prefix=%ff",
+    "prefix=%",
+    "%ff=1",
     `prefix=${"x".repeat(513)}`,
   ])("?%.20s is refused", async (query) => {
     expect(await service.call("GET", `/v1/kv?${query}`)).toMatchObject({

@@ -1,0 +1,162 @@
+/** Export and import: one entry a line, streamed both ways. */
+import { KvError } from "../core/errors.ts";
+import { createJsonScanner } from "../core/json-scanner.ts";
+import { BODY_OVERHEAD_BYTES } from "../core/limits.ts";
+import type { ListedEntry } from "../storage/adapter.ts";
+import type { LoadedEntry, Store } from "../storage/store.ts";
+import { checkMediaType, chunks, growable, newEntry } from "./body.ts";
+import { queryOf } from "./entries.ts";
+import { attributes, data, NDJSON_TYPE, ndjson, refusal } from "./respond.ts";
+import type { KvContext } from "./route.ts";
+import { ENTRY_LINE, EXPORT_QUERY, type ImportLine, type ListQuery, parse } from "./schema.ts";
+
+const encoder = new TextEncoder();
+const [LINE_FEED, CARRIAGE_RETURN, SPACE] = [10, 13, 32];
+
+/** `GET`: every entry under a prefix. A header tells whether they are of one moment. */
+export function exportEntries(c: KvContext): Response {
+  const { store } = c.var;
+  const { prefix = "" } = parse<ListQuery>(EXPORT_QUERY, queryOf(c, EXPORT_QUERY));
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (c.req.method !== "HEAD") c.set("streaming", promise);
+  const consistency = store.capabilities.snapshot ? "snapshot" : "none";
+  return ndjson(c, linesOf(store.walk(prefix)), { "Export-Consistency": consistency }, resolve);
+}
+
+async function* linesOf(pages: AsyncGenerator<ListedEntry[]>): AsyncGenerator<Uint8Array> {
+  for await (const page of pages) {
+    const lines = growable(0);
+    for (const { key, value, ...entry } of page) {
+      lines.append(encoder.encode(`{"key":${JSON.stringify(key)},"value":`));
+      if (value !== null) lines.append(onOneLine(value));
+      const { metadata } = entry;
+      const tail = attributes({ ...entry, metadata: metadata?.replaceAll(/\r\n?|\n/g, " ") ?? null });
+      lines.append(encoder.encode(`${tail}}\n`));
+    }
+    if (lines.length > 0) yield lines.slice(0, lines.length);
+  }
+}
+
+/** In JSON text a line break stands between tokens only: each becomes one space. */
+function onOneLine(text: Uint8Array): Uint8Array {
+  if (!text.includes(LINE_FEED) && !text.includes(CARRIAGE_RETURN)) return text;
+  const line = text.filter((byte, index) => byte !== LINE_FEED || text[index - 1] !== CARRIAGE_RETURN);
+  return line.map((byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? SPACE : byte));
+}
+
+/** How much is stored at once. */
+const GROUP_ENTRIES = 1000;
+const GROUP_BYTES = 4_194_304;
+/** How many faults an answer lists; it counts all. */
+const FAILED_MAX = 1000;
+
+interface Failure {
+  line: number;
+  error: string;
+  detail: string;
+}
+
+/** `POST`: stores each line that is an entry, and says which are not. */
+export async function importEntries(c: KvContext): Promise<Response> {
+  checkMediaType(c, /^application\/(x-ndjson|ndjson|jsonl|x-jsonlines)$/, NDJSON_TYPE);
+  const { store } = c.var;
+  const report = { imported: 0, skipped: 0, failed: [] as Failure[], failed_total: 0 };
+  let group: { line: number; entry: LoadedEntry }[] = [];
+  let bytes = 0;
+
+  function fail(line: number, reason: KvError): void {
+    report.failed_total += 1;
+    const { error, detail } = refusal(reason);
+    if (report.failed.length < FAILED_MAX) report.failed.push({ line, error, detail });
+  }
+
+  async function flush(): Promise<void> {
+    const outcomes = await store.load(group.map(({ entry }) => entry));
+    for (const [index, outcome] of outcomes.entries()) {
+      if (outcome instanceof KvError) fail(group[index]?.line ?? 0, outcome);
+      else report[outcome] += 1;
+    }
+    [group, bytes] = [[], 0];
+  }
+
+  for await (const { line, entry } of entriesOf(c, store)) {
+    if (entry instanceof KvError) {
+      fail(line, entry);
+      continue;
+    }
+    group.push({ line, entry });
+    bytes += entry.value.length;
+    if (group.length === GROUP_ENTRIES || bytes >= GROUP_BYTES) await flush();
+  }
+  if (group.length > 0) await flush();
+  report.failed.sort((a, b) => a.line - b.line);
+  return data(c, report);
+}
+
+/** The entry of each line that has one, or what is wrong with it. A line that a broken connection cut is none. */
+async function* entriesOf(c: KvContext, store: Store): AsyncGenerator<{ line: number; entry: LoadedEntry | KvError }> {
+  let line = 1;
+  let reader = lineReader(store);
+  for await (const chunk of chunks(c)) {
+    let from = 0;
+    for (let at = chunk.indexOf(LINE_FEED); at !== -1; at = chunk.indexOf(LINE_FEED, from)) {
+      reader.push(chunk.subarray(from, at));
+      const entry = reader.end();
+      if (entry !== null) yield { line, entry };
+      [reader, from, line] = [lineReader(store), at + 1, line + 1];
+    }
+    reader.push(chunk.subarray(from));
+  }
+  const entry = reader.end();
+  if (entry !== null) yield { line, entry };
+}
+
+/** One line, checked as it comes; what is wrong with it is kept, and the rest of it passed over. */
+function lineReader({ limits }: Store) {
+  const scanner = createJsonScanner({
+    depth: limits.depth,
+    levels: 1,
+    raw: ["value", "metadata"],
+    ownBytes: BODY_OVERHEAD_BYTES,
+  });
+  const bytes = growable(0);
+  let blank = true;
+  let fault: unknown;
+
+  /** What a step throws is the line's fault, where the line is to blame. */
+  function attempt<T>(step: () => T): T | undefined {
+    if (fault !== undefined) return undefined;
+    try {
+      return step();
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error;
+      fault = error;
+      return undefined;
+    }
+  }
+
+  return {
+    push(chunk: Uint8Array): void {
+      if (chunk.length === 0) return;
+      blank &&= chunk.every((byte) => byte <= SPACE);
+      attempt(() => {
+        scanner.write(chunk);
+        if (bytes.length + chunk.length > limits.value + BODY_OVERHEAD_BYTES) {
+          throw new KvError("too_large", `Expected a value of at most ${limits.value} bytes of JSON text, got more`);
+        }
+        bytes.append(chunk);
+      });
+    },
+    /** `null` for a line without anything in it. */
+    end(): LoadedEntry | KvError | null {
+      if (blank) return null;
+      const entry = attempt(() => {
+        const { body, spans } = scanner.end();
+        const parsed = parse<ImportLine>(ENTRY_LINE, body);
+        const text = (index: unknown) => bytes.slice(...(spans[index as number] as [number, number]));
+        return { key: parsed.key, ...newEntry(parsed, text) };
+      });
+      return entry ?? (fault as KvError);
+    },
+  };
+}

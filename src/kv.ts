@@ -84,14 +84,15 @@ function checkPaths(groups: readonly RouteGroup[]): void {
 
 const EXPOSED = ["ETag", "Retry-After", "X-Request-Id"];
 
-function requestLog({ logger }: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
+function requestLog(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
   return async function requestLog(c, next) {
     const start = Date.now();
+    c.set("report", (error) => report(config, error, c));
     await next();
     const { method } = c.req;
     const { status } = c.res;
     const route = c.get("route");
-    logger({
+    config.logger({
       level: "info",
       message: `${method} ${route ?? "(no route)"} ${status}`,
       time: new Date(start).toISOString(),
@@ -163,26 +164,30 @@ function noSuchRoute(c: Context<KvHonoEnv>): Response {
   return problem(c, error, c.get("requestId") ?? crypto.randomUUID());
 }
 
-function answerError({ logger, onError }: ResolvedOptions) {
+function answerError(config: ResolvedOptions) {
   return function answerError(thrown: Error, c: Context<KvHonoEnv>): Response {
-    const requestId = c.get("requestId") ?? crypto.randomUUID();
-    const error =
-      thrown instanceof KvError
-        ? thrown
-        : new KvError("internal", "Something went wrong; the log has it", { cause: thrown });
-    if (error.status >= 500 && error.code !== "unsupported") {
-      const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : undefined;
-      logger({
-        level: "error",
-        message: `${c.req.method} failed: ${error.code}: ${error.message}`,
-        time: new Date().toISOString(),
-        requestId,
-        ...(cause !== undefined && { cause }),
-      });
-      if (error.code === "internal") onError(thrown, { requestId, request: c.req.raw });
-    }
-    return problem(c, error, requestId);
+    return problem(c, report(config, thrown, c), c.get("requestId") ?? crypto.randomUUID());
   };
+}
+
+/** The error as the caller may see it; what is the operator's to know goes to his log. */
+function report({ logger, onError }: ResolvedOptions, thrown: unknown, c: Context<KvHonoEnv>): KvError {
+  const requestId = c.get("requestId") ?? "";
+  const error =
+    thrown instanceof KvError
+      ? thrown
+      : new KvError("internal", "Something went wrong; the log has it", { cause: thrown });
+  if (error.status < 500 || error.code === "unsupported") return error;
+  const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : undefined;
+  logger({
+    level: "error",
+    message: `${c.req.method} failed: ${error.code}: ${error.message}`,
+    time: new Date().toISOString(),
+    requestId,
+    ...(cause !== undefined && { cause }),
+  });
+  if (error.code === "internal") onError(thrown, { requestId, request: c.req.raw });
+  return error;
 }
 
 function warnClosed({ logger }: ResolvedOptions): void {

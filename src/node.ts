@@ -1,11 +1,8 @@
 /** The service on Node: `serve(kv())`. */
-import { randomUUID } from "node:crypto";
 import type { Server } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
-import { createAdaptorServer } from "@hono/node-server";
-import { KvError } from "./core/errors.ts";
+import type { AddressInfo } from "node:net";
 import type { KvApp } from "./kv.ts";
-import { problemText } from "./routes/respond.ts";
+import { createHttpServer } from "./node-http.ts";
 
 export interface ServeOptions {
   /** 3000 by default; 0 for any free one. */
@@ -30,7 +27,7 @@ const GRACE_MS = 10_000;
  */
 export async function serve(app: KvApp, { port = 3000, host = "127.0.0.1" }: ServeOptions = {}): Promise<KvServer> {
   await app.ready();
-  const server = createServer(app);
+  const server = createHttpServer(app);
   try {
     await listen(server, port, host);
   } catch (error) {
@@ -42,51 +39,6 @@ export async function serve(app: KvApp, { port = 3000, host = "127.0.0.1" }: Ser
   const close = () => (closing ??= shutDown(server, app).finally(() => unlisten()));
   const unlisten = onSignal(close);
   return { url: urlOf(server, host), close, [Symbol.asyncDispose]: close };
-}
-
-function createServer(app: KvApp): Server {
-  const { headersTimeout, bodyTimeout, idleTimeout } = app.timeouts;
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    overrideGlobalObjects: false,
-    serverOptions: {
-      headersTimeout: Math.ceil(headersTimeout * 1000),
-      requestTimeout: Math.ceil(bodyTimeout * 1000),
-      keepAliveTimeout: Math.ceil(idleTimeout * 1000),
-      connectionsCheckingInterval: 1000,
-    },
-  }) as Server;
-  server.on("clientError", refuse);
-  return server;
-}
-
-/** Answers what the HTTP parser refuses, before there is a request, in the service's envelope. */
-function refuse(fault: NodeJS.ErrnoException, socket: Socket): void {
-  if (fault.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const error = parserError(fault.code);
-  const requestId = randomUUID();
-  const body = problemText(error, requestId);
-  socket.end(
-    [
-      `HTTP/1.1 ${error.status} ${error.title}`,
-      "Content-Type: application/problem+json",
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      `X-Request-Id: ${requestId}`,
-      "Connection: close",
-      "",
-      body,
-    ].join("\r\n"),
-  );
-}
-
-function parserError(code: string | undefined): KvError {
-  if (code === "HPE_HEADER_OVERFLOW")
-    return new KvError("headers_too_large", "Expected headers of at most 16384 bytes");
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new KvError("request_timeout", "The request came too slowly");
-  return new KvError("invalid_request", "Expected an HTTP/1.1 request");
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

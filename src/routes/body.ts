@@ -46,8 +46,14 @@ export async function readBody(c: Context, options: JsonScannerOptions & { maxBy
 
 const JSON_TYPE = /^(application\/json|text\/json|[\w.!#$&^-]+\/[\w.!#$&^-]+\+json)$/;
 
-/** Only JSON in UTF-8, as it is: a browser's form can send none of these media types without a preflight. */
+/**
+ * Only JSON in UTF-8, as it is: a browser's form can send none of these media types without a preflight. A request of two
+ * lengths (RFC 9112, section 6.1) is refused by most servers before it comes here, not by workerd.
+ */
 export function checkMediaType(c: Context, accepted: RegExp, expected: string): void {
+  if (c.req.header("Content-Length") !== undefined && c.req.header("Transfer-Encoding") !== undefined) {
+    throw new KvError("invalid_request", "Expected Content-Length or Transfer-Encoding, got both");
+  }
   const [type = "", ...parameters] = (c.req.header("Content-Type") ?? "").toLowerCase().split(";");
   const charset = parameters
     .map((parameter) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameter)?.[1])

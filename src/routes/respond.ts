@@ -79,7 +79,9 @@ export function ndjson(c: Context, lines: AsyncGenerator<Uint8Array>, headers: H
           if (!ended) return controller.enqueue(value);
           controller.close();
         } catch (error) {
-          controller.error(error);
+          breakOff(c);
+          c.get("report")(error);
+          controller.error(new Error("The answer broke off"));
         }
         await end();
       },
@@ -88,6 +90,11 @@ export function ndjson(c: Context, lines: AsyncGenerator<Uint8Array>, headers: H
     { highWaterMark: 0 },
   );
   return c.body(body, 200, { "Content-Type": NDJSON_TYPE, ...headers });
+}
+
+/** Ends the connection where Node's adapter would end the answer, which must not look complete. */
+function breakOff(c: Context): void {
+  (c.env as { outgoing?: { destroy(): void } } | undefined)?.outgoing?.destroy();
 }
 
 /** An answer without a body. */

@@ -15,6 +15,8 @@ export interface KvVariables {
   store: Store;
   /** The authentication strategies that are on and configured. */
   strategies: readonly string[];
+  /** Logs what went wrong after the answer had begun. */
+  report(error: unknown): void;
   /** Settles when the answer has been read, where it is read from the storage as it goes out. */
   streaming?: Promise<void>;
   /** The route that answers, as it was registered, for the log. */
@@ -92,7 +94,8 @@ export function keyOf(c: KvContext): string {
 /** The path of a request's target as it was sent, undecoded. */
 export function rawPath(request: Request): string {
   const { url } = request;
-  const start = url.indexOf("/", url.indexOf("://") + 3);
+  // Bun has no more than the path where a request has no usable Host.
+  const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
   const end = url.slice(start).search(/[?#]/);
   return end === -1 ? url.slice(start) : url.slice(start, start + end);
 }

@@ -1,0 +1,124 @@
+/** HTTP/1.1 on Node, so that whatever refuses a request does it in the service's envelope. */
+import { randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { getRequestListener } from "@hono/node-server";
+import { KvError } from "./core/errors.ts";
+import type { KvApp } from "./kv.ts";
+import { problemText } from "./routes/respond.ts";
+
+/** The most that the line and the header of a request may take, in bytes. */
+const HEADER_BYTES = 16_384;
+
+/** A server that is not listening yet. */
+export function createHttpServer(app: KvApp): Server {
+  const { headersTimeout, bodyTimeout, idleTimeout } = app.timeouts;
+  const listener = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    // What HTTP/1.0 may leave out; the service does not look at it.
+    hostname: "localhost",
+    errorHandler: () =>
+      problemResponse(new KvError("invalid_request", "Expected a Host and a target that make an URL")),
+  });
+  const answers = new WeakMap<Duplex, ServerResponse>();
+
+  function answer(request: IncomingMessage, response: ServerResponse): void {
+    answers.set(request.socket, response);
+    const fault = faultOf(request);
+    if (fault === null) void listener(request, response);
+    else answerProblem(response, fault);
+  }
+
+  const server = createServer(
+    {
+      maxHeaderSize: HEADER_BYTES,
+      requireHostHeader: false,
+      headersTimeout: Math.ceil(headersTimeout * 1000),
+      requestTimeout: Math.ceil(bodyTimeout * 1000),
+      keepAliveTimeout: Math.ceil(idleTimeout * 1000),
+      connectionsCheckingInterval: 1000,
+    },
+    answer,
+  );
+  server.on("checkContinue", (request, response) => {
+    continueWhenRead(request, response);
+    answer(request, response);
+  });
+  // RFC 9110, section 10.1.1: an expectation that is not known may be ignored.
+  server.on("checkExpectation", answer);
+  server.on("connect", (_request, socket) =>
+    refuse(socket, new KvError("method_not_allowed", "CONNECT is not served", { headers: { Allow: METHODS } })),
+  );
+  server.on("clientError", (fault: NodeJS.ErrnoException, socket) => {
+    const begun = answers.get(socket);
+    const halfway = begun?.headersSent === true && !begun.writableFinished;
+    if (fault.code === "ECONNRESET" || !socket.writable || halfway) socket.destroy();
+    else refuse(socket, parserError(fault.code));
+  });
+  return server;
+}
+
+const METHODS = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
+
+/** What the parser lets pass and HTTP does not (RFC 9112, section 3.2). */
+function faultOf({ httpVersion, headers, rawHeaders, url }: IncomingMessage): KvError | null {
+  if (headers.host === undefined && httpVersion === "1.1") {
+    return new KvError("invalid_request", "Expected a Host field, which HTTP/1.1 demands");
+  }
+  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.length === 4 && /host/i.test(name));
+  if (hosts.length > 1) return new KvError("invalid_request", "Expected one Host field, got several");
+  if (url === "*") return new KvError("no_such_route", 'There is no route "*"; see /open-api.json for those there are');
+  return null;
+}
+
+/**
+ * Answers `Expect: 100-continue` when the body is asked for, so that a refusal comes before it is sent. Then the connection
+ * ends: whether the body comes after all is not known.
+ */
+function continueWhenRead(request: IncomingMessage, response: ServerResponse): void {
+  const { _read } = request;
+  response.setHeader("Connection", "close");
+  request._read = function read(size) {
+    request._read = _read;
+    if (!response.headersSent) {
+      response.removeHeader("Connection");
+      response.writeContinue();
+    }
+    _read.call(request, size);
+  };
+}
+
+function parserError(code: string | undefined): KvError {
+  if (code === "HPE_HEADER_OVERFLOW") {
+    return new KvError("headers_too_large", `Expected a request line and headers of at most ${HEADER_BYTES} bytes`);
+  }
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new KvError("request_timeout", "The request came too slowly");
+  if (code === "HPE_INVALID_METHOD") return new KvError("invalid_request", `Expected a method such as ${METHODS}`);
+  return new KvError("invalid_request", "Expected an HTTP/1.1 request");
+}
+
+function headersOf(requestId: string) {
+  return { "Content-Type": "application/problem+json", "X-Request-Id": requestId };
+}
+
+function answerProblem(response: ServerResponse, error: KvError): void {
+  const requestId = randomUUID();
+  const body = problemText(error, requestId);
+  const length = { "Content-Length": Buffer.byteLength(body) };
+  response.writeHead(error.status, { ...headersOf(requestId), ...length }).end(body);
+}
+
+function problemResponse(error: KvError): Response {
+  const requestId = randomUUID();
+  return new Response(problemText(error, requestId), { status: error.status, headers: headersOf(requestId) });
+}
+
+/** Answers on the bare socket, where there is no request, and ends the connection. */
+function refuse(socket: Duplex, error: KvError): void {
+  const requestId = randomUUID();
+  const body = problemText(error, requestId);
+  const length = { "Content-Length": Buffer.byteLength(body), Connection: "close" };
+  const fields = Object.entries({ ...headersOf(requestId), ...error.headers, ...length });
+  const head = [`HTTP/1.1 ${error.status} ${error.title}`, ...fields.map(([name, value]) => `${name}: ${value}`)];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}

@@ -1,6 +1,5 @@
 import type { Context, Hono, MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
-import { requestId } from "hono/request-id";
 import { Hono as TinyHono } from "hono/tiny";
 import { isClosed } from "./auth/authenticate.ts";
 import { KvError } from "./core/errors.ts";
@@ -39,7 +38,7 @@ export function kv(options: KvOptions = {}): KvApp {
 
   app.onError(answerError(config));
   app.notFound(noSuchRoute);
-  app.use(all, requestId({ limitLength: 64 }), requestLog(config), counted(service));
+  app.use(all, requestLog(config), counted(service));
   if (config.cors !== false) app.use(all, cors({ exposeHeaders: EXPOSED, ...config.cors }));
 
   // Open: what is registered here needs no credential.
@@ -87,6 +86,10 @@ const EXPOSED = ["ETag", "Retry-After", "X-Request-Id"];
 function requestLog(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
   return async function requestLog(c, next) {
     const start = Date.now();
+    const given = c.req.header("X-Request-Id") ?? "";
+    const requestId = /^[\w=-]{1,64}$/.test(given) ? given : crypto.randomUUID();
+    c.set("requestId", requestId);
+    c.header("X-Request-Id", requestId);
     c.set("report", (error) => report(config, error, c));
     await next();
     const { method } = c.req;
@@ -96,7 +99,7 @@ function requestLog(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
       level: "info",
       message: `${method} ${route ?? "(no route)"} ${status}`,
       time: new Date(start).toISOString(),
-      requestId: c.var.requestId,
+      requestId,
       method,
       ...(route !== undefined && { route }),
       status,

@@ -25,10 +25,11 @@ export interface Schema {
   readonly required?: readonly string[];
   /** `false`: other members are refused. */
   readonly additionalProperties?: boolean | Schema;
-  /** One of these holds; the faults are those of the first that has the value's type, unless there is a `title`. */
+  /**
+   * One of these holds. Objects are told apart by the first member that has a `const`; otherwise the faults are those of the
+   * first that has the value's type, unless there is a `title`.
+   */
   readonly anyOf?: readonly Schema[];
-  /** Of `anyOf`, the schema whose `const` for this member the value has. */
-  readonly discriminator?: { readonly propertyName: string };
   readonly examples?: readonly unknown[];
 }
 
@@ -39,9 +40,10 @@ export interface Fault extends KvIssue {
 
 /** What is wrong with a value, nothing where it is as the schema has it. A member that is `undefined` is not there. */
 export function faultsOf(schema: Schema, value: unknown, path = ""): Fault[] {
-  const { anyOf, discriminator, title } = schema;
-  if (discriminator !== undefined) return taggedFaults(schema, discriminator.propertyName, value, path);
+  const { anyOf, title } = schema;
   if (anyOf !== undefined) {
+    const tag = Object.entries(anyOf[0]?.properties ?? {}).find(([, member]) => "const" in member)?.[0];
+    if (tag !== undefined) return taggedFaults(schema, tag, value, path);
     const faults = anyOf.map((branch) => faultsOf(branch, value, path));
     if (faults.some((found) => found.length === 0)) return [];
     const near = anyOf.findIndex((branch) => hasType(branch, value));

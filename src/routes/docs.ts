@@ -4,8 +4,8 @@ import type { JsonSchema, OperationDoc } from "./open-api.ts";
 import { NDJSON_TYPE } from "./respond.ts";
 import { BATCH_BODY, ENTRY_LINE, EXPORT_QUERY, LIST_QUERY, PUT_BODY } from "./schema.ts";
 
-const ANY: JsonSchema = { description: "Any JSON value" };
-const METADATA: JsonSchema = { description: "The metadata, as it was stored" };
+const ANY: JsonSchema = {};
+const METADATA: JsonSchema = {};
 const EXPIRATION: JsonSchema = { type: "number", description: "Unix seconds" };
 const ENTRY = { metadata: METADATA, expiration: EXPIRATION };
 const STRINGS: JsonSchema = { type: "array", items: { type: "string" } };
@@ -20,6 +20,7 @@ export const get: OperationDoc = {
   conditions: ["If-None-Match", "If-Match"],
   data: ANY,
   beside: ENTRY,
+  example: { data: { theme: "dark" }, metadata: { by: "ann" }, expiration: 1_767_225_600 },
   etag: true,
   errors: ["invalid_request", "invalid_key", "not_found", "precondition_failed", "too_large"],
 };
@@ -73,7 +74,7 @@ export const list: OperationDoc = {
 const RESULT = {
   ...object(
     {
-      status: { type: "integer", description: "As the single route would answer" },
+      status: { type: "integer" },
       success: { type: "boolean" },
       data: ANY,
       etag: { type: "string" },
@@ -108,10 +109,10 @@ export const info: OperationDoc = {
   data: object({
     version: { type: "string" },
     storage: object({ engine: { type: "string" }, capabilities: { type: "object" } }),
-    limits: { type: "object", description: "Bytes and levels", additionalProperties: { type: "integer" } },
+    limits: { type: "object" },
     basePath: { type: "string" },
-    endpoints: { type: "object", description: "The path of each group, or false" },
-    auth: { ...STRINGS, description: "The strategies that are on and configured" },
+    endpoints: { type: "object" },
+    auth: STRINGS,
   }),
   errors: [],
 };
@@ -129,7 +130,7 @@ export const exportAll: OperationDoc = {
   query: EXPORT_QUERY,
   type: NDJSON_TYPE,
   data: null,
-  headers: { "Export-Consistency": { enum: ["snapshot", "none"], description: "Whether all is of one moment" } },
+  headers: ["Export-Consistency"],
   errors: ["invalid_request"],
 };
 
@@ -162,7 +163,7 @@ export const ready: OperationDoc = {
   operationId: "getReady",
   summary: "Whether the service and its storage serve",
   data: { const: "OK" },
-  errors: ["unavailable"],
+  errors: [],
 };
 
 export const openApi: OperationDoc = {

@@ -15,9 +15,12 @@ export interface OperationDoc {
   /** The media type of the body, and that of the answer; `application/json`. */
   bodyType?: string;
   type?: string;
-  /** Header fields of a success. */
-  headers?: Readonly<Record<string, JsonSchema>>;
-  conditions?: readonly ("If-Match" | "If-None-Match")[];
+  /** Header fields of a success, beside the `ETag`. */
+  headers?: readonly string[];
+  /** What stands in an example of a success beside `status` and `success`. */
+  example?: Readonly<Record<string, unknown>>;
+  /** Header fields that a request may carry. */
+  conditions?: readonly ("If-Match" | "If-None-Match" | "Prefer")[];
   /** The schema of `data`, or `null` where the answer is not an envelope. */
   data: JsonSchema | null;
   /** Members that may stand beside `data`. */
@@ -41,7 +44,9 @@ export function openApiDocument(groups: readonly RouteGroup[], mount: string): J
     for (const route of routes) {
       const path = base + route.path.replace(":key", "{key}") || "/";
       paths[path] ??= {};
-      paths[path][route.method.toLowerCase()] = operation(route);
+      const described = operation(route);
+      paths[path][route.method.toLowerCase()] = described;
+      if (route.method === "GET") paths[path].head = head(described);
     }
   }
   return {
@@ -49,7 +54,6 @@ export function openApiDocument(groups: readonly RouteGroup[], mount: string): J
     info: {
       title: "@workertown/kv",
       version: VERSION,
-      description: "A JSON key/value store over HTTP.",
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: mount === "" ? "/" : mount }],
@@ -67,8 +71,8 @@ export function openApiDocument(groups: readonly RouteGroup[], mount: string): J
 }
 
 function operation({ path, scope, method, doc }: Route): JsonSchema {
-  const codes: KvErrorCode[] = [...doc.errors, "internal"];
-  if (scope !== null) codes.push("unauthorized", "forbidden", "unavailable");
+  const codes: KvErrorCode[] = [...doc.errors, "headers_too_large", "internal", "unavailable"];
+  if (scope !== null) codes.push("unauthorized", "forbidden");
   return {
     operationId: doc.operationId,
     summary: doc.summary,
@@ -79,11 +83,34 @@ function operation({ path, scope, method, doc }: Route): JsonSchema {
     }),
     responses: {
       200: success(doc),
-      ...(method === "GET" && doc.etag && { 304: { description: "Not modified" } }),
+      ...(method === "GET" && doc.etag && { 304: { description: "Not modified", headers: headers(["ETag"]) } }),
       ...problems(codes),
     },
   };
 }
+
+/** A `GET` without its content. */
+function head({ operationId, responses, ...get }: JsonSchema): JsonSchema {
+  const bare = Object.entries(responses as Record<string, JsonSchema>).map(([status, { content: _, ...rest }]) => [
+    status,
+    rest,
+  ]);
+  return { ...get, operationId: `${operationId}Head`, responses: Object.fromEntries(bare) };
+}
+
+/** Header fields of an answer; each carries the request's id. */
+function headers(names: readonly string[]): JsonSchema {
+  const fields = ["X-Request-Id", ...names].map((name) => [name, { schema: FIELDS[name] }]);
+  return Object.fromEntries(fields);
+}
+
+const FIELDS: Readonly<Record<string, JsonSchema>> = {
+  "X-Request-Id": { type: "string" },
+  ETag: { type: "string" },
+  "WWW-Authenticate": { type: "string" },
+  "Retry-After": { type: "integer" },
+  "Export-Consistency": { enum: ["snapshot", "none"] },
+};
 
 function parameters(path: string, { query, conditions = [] }: OperationDoc): JsonSchema[] {
   const properties = query?.properties ?? {};
@@ -100,27 +127,22 @@ function parameters(path: string, { query, conditions = [] }: OperationDoc): Jso
         ]
       : []),
     ...Object.entries(properties).map(([name, schema]) => ({ name, in: "query", schema })),
-    ...conditions.map((name) => ({ name, in: "header", schema: { type: "string" } })),
+    ...conditions.map((name) => ({ name, in: "header", schema: { type: "string" }, example: '"a4Xw_0fBq2Z1"' })),
   ];
 }
 
-function success({ data, beside, etag, type = JSON_TYPE, headers }: OperationDoc): JsonSchema {
-  const fields = { ...headers, ...(etag && { ETag: { type: "string", description: "Names this write" } }) };
+function success({ data, beside, etag, type = JSON_TYPE, ...doc }: OperationDoc): JsonSchema {
+  const envelope = {
+    type: "object",
+    properties: { status: { const: 200 }, success: { const: true }, data, ...beside },
+    required: ["status", "success", "data"],
+  };
+  const bare = { type: type === JSON_TYPE ? "object" : "string" };
+  const example = doc.example === undefined ? {} : { example: { status: 200, success: true, ...doc.example } };
   return {
     description: "Success",
-    headers: Object.fromEntries(Object.entries(fields).map(([name, schema]) => [name, { schema }])),
-    content: {
-      [type]: {
-        schema:
-          data === null
-            ? { type: type === JSON_TYPE ? "object" : "string" }
-            : {
-                type: "object",
-                properties: { status: { const: 200 }, success: { const: true }, data, ...beside },
-                required: ["status", "success", "data"],
-              },
-      },
-    },
+    headers: headers([...(doc.headers ?? []), ...(etag ? ["ETag"] : [])]),
+    content: { [type]: { schema: data === null ? bare : envelope, ...example } },
   };
 }
 
@@ -130,6 +152,7 @@ function problems(codes: readonly KvErrorCode[]): JsonSchema {
       status,
       {
         description: group.map((code) => `${titleOf(code)} (\`${code}\`)`).join(", "),
+        headers: headers(status === 401 ? ["WWW-Authenticate"] : status === 503 ? ["Retry-After"] : []),
         content: { [PROBLEM]: { schema: { $ref: "#/components/schemas/Problem" } } },
       },
     ]),
@@ -140,7 +163,6 @@ function problemSchema(): JsonSchema {
   const issue = { type: "object", properties: { path: { type: "string" }, message: { type: "string" } } };
   return {
     type: "object",
-    description: "An envelope that is at once a problem document (RFC 9457)",
     properties: {
       status: { type: "integer" },
       success: { const: false },
@@ -148,8 +170,9 @@ function problemSchema(): JsonSchema {
       error: { enum: KV_ERROR_CODES },
       title: { type: "string" },
       detail: { type: "string" },
-      instance: { type: "string", description: "The request id" },
+      instance: { type: "string" },
       issues: { type: "array", items: issue },
+      failed: { type: "array", items: { type: "integer" } },
     },
     required: ["status", "success", "data", "error", "title", "detail", "instance"],
   };

@@ -50,8 +50,7 @@ export interface BatchBody {
 
 const PREFIX: Schema = {
   type: "string",
-  title: "one prefix",
-  description: "Only keys that begin with these very characters",
+  title: "one literal prefix",
 };
 
 const tags = (header: string): Schema => ({
@@ -87,7 +86,6 @@ export const BATCH_BODY: Schema = {
       items: {
         title: "an operation",
         anyOf: [operation("get"), operation("put", PUT_MEMBERS, ["value"]), operation("delete")],
-        discriminator: { propertyName: "op" },
       },
     },
     atomic: { type: "boolean", title: "true or false", description: "All happen or none does", default: false },
@@ -124,13 +122,12 @@ export const LIST_QUERY: Schema = {
     limit: {
       type: "integer",
       title: `a whole number from 1 to ${LIST_LIMIT_MAX}`,
-      description: "How many keys the page holds at most",
       minimum: 1,
       maximum: LIST_LIMIT_MAX,
       default: LIST_LIMIT_MAX,
     },
-    cursor: { type: "string", title: "one cursor", description: "As the page before gave it" },
-    include: { enum: ["values"], title: '"values"', description: "`values` adds each value" },
+    cursor: { type: "string", title: "one cursor", description: "From the page before" },
+    include: { enum: ["values"], title: '"values"' },
   },
   additionalProperties: false,
 };

@@ -4,7 +4,7 @@ import { type KvOptions, kv, type LogEntry } from "../src/index.ts";
 import { serve } from "../src/node.ts";
 import type { StorageAdapter } from "../src/storage/adapter.ts";
 import { memoryStorage } from "../src/storage/memory.ts";
-import { KEY, request, startService, type TestService } from "./support.ts";
+import { KEY, type RequestOptions, request, startService, type TestService } from "./support.ts";
 
 const cleanups: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -101,7 +101,9 @@ describe("paths", () => {
     ["/", false, "/admin", "/"],
     ["/x", "/v1/kv", false, "/"],
   ] as const)("basePath %s, kv %s, admin %s, public %s", async (basePath, kvPath, admin, publicPath) => {
-    const { call } = await start({ basePath, endpoints: { v1: { kv: kvPath, admin }, public: publicPath } });
+    const service = await start({ basePath, endpoints: { v1: { kv: kvPath, admin }, public: publicPath } });
+    const call = (method: string, path: string, options?: RequestOptions) =>
+      service.call(method, path, { ...options, contract: false });
     const at = (...parts: string[]) =>
       `/${parts
         .flatMap((part) => part.split("/"))

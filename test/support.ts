@@ -2,6 +2,7 @@
 import { type KvApp, type KvOptions, kv } from "../src/index.ts";
 import { serve } from "../src/node.ts";
 import { memoryStorage } from "../src/storage/memory.ts";
+import { checkAnswer } from "./contract.ts";
 
 export const KEY = "test-key-0123456789abcdef";
 
@@ -9,7 +10,14 @@ export interface TestService extends AsyncDisposable {
   app: KvApp;
   url: string;
   /** A request with the test's API key; a body that is not a string is sent as JSON. */
-  call(method: string, path: string, options?: { body?: unknown; headers?: Record<string, string> }): Promise<Answer>;
+  call(method: string, path: string, options?: RequestOptions): Promise<Answer>;
+}
+
+export interface RequestOptions {
+  body?: unknown;
+  headers?: Record<string, string>;
+  /** Whether the answer is held to the document of the default paths: `false` where the paths are others. */
+  contract?: boolean;
 }
 
 export interface Answer {
@@ -41,7 +49,7 @@ export async function startService(options: KvOptions = {}): Promise<TestService
 export async function request(
   url: string,
   method: string,
-  { body, headers = {} }: { body?: unknown; headers?: Record<string, string> } = {},
+  { body, headers = {}, contract = true }: RequestOptions = {},
 ): Promise<Answer> {
   const response = await fetch(url, {
     method,
@@ -53,6 +61,7 @@ export async function request(
     ...(body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }),
   });
   const text = await response.text();
+  if (contract) checkAnswer({ method, url, status: response.status, headers: response.headers, text });
   return {
     status: response.status,
     headers: response.headers,

@@ -35,5 +35,9 @@ export const LIST_LIMIT_MAX = 1000;
 /** A page of a list with values stops after the entry that takes its values to this many bytes. */
 export const LIST_VALUE_BYTES = 10_485_760;
 
+/** The pages of an export: small, so that little of it is in memory at once. */
+export const WALK_LIMIT = 250;
+export const WALK_VALUE_BYTES = 1_048_576;
+
 /** The last moment that a JavaScript date can name, in epoch milliseconds (the year 275760). */
 export const LAST_MOMENT_MS = 8_640_000_000_000_000;

@@ -89,8 +89,7 @@ export async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Bytes that are appended to. */
-export function growable(expected: number) {
+function growable(expected: number) {
   let buffer = new Uint8Array(expected);
   let length = 0;
   return {

@@ -142,7 +142,8 @@ export function attributes({ metadata, expiresAt }: Pick<StoredEntry, "metadata"
   return `${metadata === null ? "" : `,"metadata":${metadata}`}${expiresAt === null ? "" : `,"expiration":${expiresAt / 1000}`}`;
 }
 
-function concat(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+/** Bytes in one piece. */
+export function concat(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {

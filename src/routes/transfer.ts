@@ -4,9 +4,9 @@ import { createJsonScanner } from "../core/json-scanner.ts";
 import { BODY_OVERHEAD_BYTES } from "../core/limits.ts";
 import type { ListedEntry } from "../storage/adapter.ts";
 import type { LoadedEntry, Store } from "../storage/store.ts";
-import { checkMediaType, chunks, growable, newEntry } from "./body.ts";
+import { checkMediaType, chunks, newEntry } from "./body.ts";
 import { queryOf } from "./entries.ts";
-import { attributes, data, NDJSON_TYPE, ndjson, refusal } from "./respond.ts";
+import { attributes, concat, data, NDJSON_TYPE, ndjson, refusal } from "./respond.ts";
 import type { KvContext } from "./route.ts";
 import { ENTRY_LINE, EXPORT_QUERY, type ImportLine, type ListQuery, parse } from "./schema.ts";
 
@@ -25,17 +25,25 @@ export function exportEntries(c: KvContext): Response {
 
 async function* linesOf(pages: AsyncGenerator<ListedEntry[]>): AsyncGenerator<Uint8Array> {
   for await (const page of pages) {
-    const lines = growable(0);
+    let pieces: Uint8Array[] = [];
+    let bytes = 0;
     for (const { key, value, ...entry } of page) {
-      lines.append(encoder.encode(`{"key":${JSON.stringify(key)},"value":`));
-      if (value !== null) lines.append(onOneLine(value));
+      const text = value === null ? encoder.encode("null") : onOneLine(value);
+      pieces.push(encoder.encode(`{"key":${JSON.stringify(key)},"value":`), text);
+      bytes += text.length;
       const { metadata } = entry;
       const tail = attributes({ ...entry, metadata: metadata?.replaceAll(/\r\n?|\n/g, " ") ?? null });
-      lines.append(encoder.encode(`${tail}}\n`));
+      pieces.push(encoder.encode(`${tail}}\n`));
+      if (bytes < CHUNK_BYTES) continue;
+      // Small pieces travel together, and a large one is not copied.
+      yield* text.length > CHUNK_BYTES ? pieces : [concat(pieces)];
+      [pieces, bytes] = [[], 0];
     }
-    if (lines.length > 0) yield lines.slice(0, lines.length);
+    if (pieces.length > 0) yield concat(pieces);
   }
 }
+
+const CHUNK_BYTES = 65_536;
 
 /** In JSON text a line break stands between tokens only: each becomes one space. */
 function onOneLine(text: Uint8Array): Uint8Array {
@@ -44,8 +52,8 @@ function onOneLine(text: Uint8Array): Uint8Array {
   return line.map((byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? SPACE : byte));
 }
 
-/** How much is stored at once. */
-const GROUP_ENTRIES = 1000;
+/** How much is stored at once: little enough to be gone before the garbage collector takes it for lasting. */
+const GROUP_ENTRIES = 250;
 const GROUP_BYTES = 4_194_304;
 /** How many faults an answer lists; it counts all. */
 const FAILED_MAX = 1000;
@@ -119,7 +127,8 @@ function lineReader({ limits }: Store) {
     raw: ["value", "metadata"],
     ownBytes: BODY_OVERHEAD_BYTES,
   });
-  const bytes = growable(0);
+  const pieces: Uint8Array[] = [];
+  let length = 0;
   let blank = true;
   let fault: unknown;
 
@@ -141,10 +150,11 @@ function lineReader({ limits }: Store) {
       blank &&= chunk.every((byte) => byte <= SPACE);
       attempt(() => {
         scanner.write(chunk);
-        if (bytes.length + chunk.length > limits.value + BODY_OVERHEAD_BYTES) {
+        length += chunk.length;
+        if (length > limits.value + limits.metadata + BODY_OVERHEAD_BYTES) {
           throw new KvError("too_large", `Expected a value of at most ${limits.value} bytes of JSON text, got more`);
         }
-        bytes.append(chunk);
+        pieces.push(chunk);
       });
     },
     /** `null` for a line without anything in it. */
@@ -153,7 +163,10 @@ function lineReader({ limits }: Store) {
       const entry = attempt(() => {
         const { body, spans } = scanner.end();
         const parsed = parse<ImportLine>(ENTRY_LINE, body);
-        const text = (index: unknown) => bytes.slice(...(spans[index as number] as [number, number]));
+        // Most lines lie in one chunk, and their values stay where they are.
+        const bytes = pieces.length === 1 ? (pieces[0] as Uint8Array) : concat(pieces);
+        pieces.length = 0;
+        const text = (index: unknown) => bytes.subarray(...(spans[index as number] as [number, number]));
         return { key: parsed.key, ...newEntry(parsed, text) };
       });
       return entry ?? (fault as KvError);

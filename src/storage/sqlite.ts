@@ -116,7 +116,8 @@ function reads(database: DatabaseSync, namespace: string): Pick<StorageAdapter, 
     const rows = getMany.all(share, namespace, names) as unknown as ManyRow[];
     const found = new Map(rows.map((row) => [decoder.decode(row.name), row]));
     let left = valueBytes;
-    for (const { value } of rows) left -= value?.length ?? 0;
+    // By key, not by row: a value that is asked for twice is answered twice.
+    for (const key of keys) left -= found.get(key)?.value?.length ?? 0;
     return keys.map((key) => {
       const row = found.get(key);
       if (row === undefined) return null;

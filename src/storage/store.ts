@@ -2,7 +2,7 @@
 import { type Condition, type Expiry, expiresAtOf, isLive, type StoredEntry } from "../core/entry.ts";
 import { KvError, type KvIssue } from "../core/errors.ts";
 import { checkKey, utf8Length } from "../core/key.ts";
-import { LIST_LIMIT_MAX, LIST_VALUE_BYTES, type Limits } from "../core/limits.ts";
+import { LIST_VALUE_BYTES, type Limits, WALK_LIMIT, WALK_VALUE_BYTES } from "../core/limits.ts";
 import type {
   ListedEntry,
   ListResult,
@@ -206,7 +206,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     async *walk(prefix) {
       checkPrefix(prefix, limits.key);
       const view = (await adapter.snapshot?.()) ?? { list: adapter.list, close: () => {} };
-      const query = { prefix, limit: LIST_LIMIT_MAX, valueBytes: LIST_VALUE_BYTES };
+      const query = { prefix, limit: WALK_LIMIT, valueBytes: WALK_VALUE_BYTES };
       try {
         let cursor: string | null = null;
         do {

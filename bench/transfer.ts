@@ -18,7 +18,6 @@ const large = Number(process.argv[3] ?? 26_214_400);
 const GROUP = 1000;
 const folder = mkdtempSync(join(tmpdir(), "kv-bench-"));
 const key = "bench-key-0123456789abcdef";
-const MIB = 1_048_576;
 
 const text = (index: number) => `{"id":${index},"text":"${"x".repeat(100 - 20 - String(index).length)}"}`;
 const name = (index: number) => `k/${String(index).padStart(9, "0")}`;

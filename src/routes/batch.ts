@@ -2,7 +2,7 @@ import { KvError } from "../core/errors.ts";
 import { BATCH_BYTES, BATCH_OVERHEAD_BYTES } from "../core/limits.ts";
 import type { BatchResult } from "../storage/batch.ts";
 import type { BatchOperation } from "../storage/store.ts";
-import { newEntry, type RequestBody, readBody } from "./body.ts";
+import { checkJsonType, newEntry, type RequestBody, readBody } from "./body.ts";
 import { parseCondition } from "./conditions.ts";
 import { attributes, etag, type Piece, refusal, text } from "./respond.ts";
 import { type KvContext, permit } from "./route.ts";
@@ -11,6 +11,7 @@ import { BATCH_BODY, type BatchBody, type BatchItem, parse } from "./schema.ts";
 /** `POST` of several operations, each with an answer of its own. */
 export async function batch(c: KvContext): Promise<Response> {
   const { store } = c.var;
+  checkJsonType(c);
   const { body, text: textOf } = await readBody(c, {
     depth: store.limits.depth,
     levels: 3,

@@ -19,9 +19,13 @@ export function newEntry({ value, metadata, ttl, expiration }: PutBody, text: Re
   return { value: text(value), metadata: metadataText === "null" ? null : metadataText, ttl, expiration };
 }
 
-/** Reads and checks a JSON body. Throws `unsupported_media_type`, `too_large`, and what the scanner throws. */
-export async function readBody(c: Context, options: JsonScannerOptions & { maxBytes: number }): Promise<RequestBody> {
+/** Throws `unsupported_media_type` where a request's body is not JSON. */
+export function checkJsonType(c: Context): void {
   checkMediaType(c, JSON_TYPE, "application/json");
+}
+
+/** Reads and checks a JSON body. Throws `too_large`, and what the scanner throws. */
+export async function readBody(c: Context, options: JsonScannerOptions & { maxBytes: number }): Promise<RequestBody> {
   const { maxBytes } = options;
   const length = Number(c.req.header("Content-Length") ?? Number.NaN);
   if (length > maxBytes) throw tooLarge(maxBytes, length);

@@ -5,7 +5,7 @@ import { BODY_OVERHEAD_BYTES, LIST_LIMIT_MAX } from "../core/limits.ts";
 import type { Schema } from "../core/schema.ts";
 import type { ListedEntry } from "../storage/adapter.ts";
 import { batch } from "./batch.ts";
-import { newEntry, readBody } from "./body.ts";
+import { checkJsonType, newEntry, readBody } from "./body.ts";
 import { conditionOf } from "./conditions.ts";
 import * as docs from "./docs.ts";
 import { attributes, data, empty, entry, etag, text } from "./respond.ts";
@@ -33,6 +33,7 @@ async function get(c: KvContext): Promise<Response> {
 
 async function put(c: KvContext): Promise<Response> {
   const { store } = c.var;
+  checkJsonType(c);
   const key = checkKey(keyOf(c), store.limits.key);
   const condition = conditionOf(c);
   const { body, text } = await readBody(c, {

@@ -55,7 +55,8 @@ export function register(app: Hono<KvHonoEnv>, base: string, routes: readonly Ro
       });
     }
     app.all(pattern, (c) => {
-      if (group.some((route) => route.scope !== null)) permit(c, "read");
+      // The first has the least of their scopes.
+      if (group[0]?.scope) permit(c, group[0].scope);
       return otherMethod(c, group);
     });
   }

@@ -259,6 +259,19 @@ describe("bodies", () => {
   });
 });
 
+describe("where several refusals apply", () => {
+  it("credential, then route and method, media type, key, body", async () => {
+    const wrong = { Authorization: "Bearer wrong", "Content-Type": "text/plain" };
+    const error = async (method: string, path: string, headers: Record<string, string>, body?: string) =>
+      (await service.call(method, path, { headers, ...(body !== undefined && { body }) })).json.error;
+    expect(await error("PATCH", "/v1/kv/%ff", wrong, "{")).toBe("unauthorized");
+    expect(await error("PATCH", "/v1/kv/%ff", { "Content-Type": "text/plain" }, "{")).toBe("method_not_allowed");
+    expect(await error("PUT", "/v1/kv/%ff", { "Content-Type": "text/plain" }, "{")).toBe("unsupported_media_type");
+    expect(await error("PUT", "/v1/kv/%ff", {}, "{")).toBe("invalid_key");
+    expect(await error("PUT", "/v1/kv/a", { "If-None-Match": "*" }, "{")).toBe("invalid_request");
+  });
+});
+
 describe("delete", () => {
   it("says whether there was a value, and leaves the neighbours", async () => {
     await put("gone", { value: 1 });

@@ -58,6 +58,7 @@ export function checkAnswer({ method, url, status, headers, text }: SeenAnswer):
   const operation = missing ? undefined : operationOf(method, pathname);
   if (operation === undefined) {
     if (status < 400) throw new Error(`${what}: no such operation in the document`);
+    if (headers.get("X-Request-Id") === null) throw new Error(`${what}: the header X-Request-Id is missing`);
     checkContent(what, type, text, {
       "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } },
     });

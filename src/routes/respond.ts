@@ -111,6 +111,7 @@ export function document(c: Context, value: unknown): Response {
 export function problem(c: Context, error: KvError, requestId: string): Response {
   return c.body(problemText(error, requestId), error.status as ContentfulStatusCode, {
     "Content-Type": "application/problem+json",
+    "X-Request-Id": requestId,
     ...(error.code === "unavailable" && { "Retry-After": RETRY_AFTER_SECONDS }),
     ...error.headers,
   });

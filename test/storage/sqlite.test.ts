@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync, StatementSync } from "node:sqlite";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Condition, WriteOperation } from "../../src/storage/adapter.ts";
@@ -40,6 +40,29 @@ function spyExec(fail?: (sql: string) => void) {
   });
   return seen;
 }
+
+test("1,000 gets of a batch are one query, but for values that take more than their share", async () => {
+  const storage = sqliteStorage({ path });
+  const keys = Array.from({ length: 1000 }, (_, index) => `k${index}`);
+  await storage.write([...keys.map((key) => put(key)), put("large", `"${"x".repeat(1000)}"`)], { now, atomic: false });
+  const queries = [
+    vi.spyOn(StatementSync.prototype, "all"),
+    vi.spyOn(StatementSync.prototype, "get"),
+    vi.spyOn(StatementSync.prototype, "iterate"),
+  ];
+  const count = () => queries.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
+  expect((await storage.getMany?.(keys, 100_000))?.every((entry) => entry !== null)).toBe(true);
+  expect(count()).toBe(1);
+  const found = await storage.getMany?.(["k0", "large", "k1"], 1200);
+  expect(found?.map((entry) => entry?.value?.length)).toEqual([1, 1002, 1]);
+  expect(count()).toBe(3);
+  expect((await storage.getMany?.(["k0", "large", "k1"], 1000))?.map((entry) => entry?.value?.length)).toEqual([
+    1,
+    undefined,
+    1,
+  ]);
+  await storage.close?.();
+});
 
 describe("group commit", () => {
   test("writes of one turn share one transaction and keep their order", async () => {

@@ -125,9 +125,9 @@ function guard(service: Service): MiddlewareHandler<KvHonoEnv> {
     const { store, authenticator, env } = await open(service, c.env);
     const principal = await authenticator.authenticate(c.req.raw, env);
     if (principal === null) {
-      const detail = c.req.raw.headers.has("Authorization")
-        ? "The credential was not accepted"
-        : "Expected a credential";
+      const { headers } = c.req.raw;
+      const given = headers.has("Authorization") || headers.has("X-API-Key");
+      const detail = given ? "The credential was not accepted" : "Expected a credential";
       throw new KvError("unauthorized", detail, { headers: { "WWW-Authenticate": authenticator.challenge } });
     }
     c.set("principal", principal);

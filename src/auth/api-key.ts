@@ -72,6 +72,8 @@ export function apiKey(options: ApiKeyOptions, { env, warn }: StrategyContext): 
           ? headersOf(request)
           : await ask("auth.apiKey.getCredentials", warn, () => getCredentials(request, requestEnv));
       for (const key of [given ?? []].flat()) {
+        // An empty header is no credential, and nothing to ask a callback about.
+        if (key === "") continue;
         const principal = await verifyKey(key, requestEnv);
         if (principal !== null) return principal;
       }

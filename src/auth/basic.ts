@@ -1,4 +1,3 @@
-import { variable } from "../core/env.ts";
 import { credentialsOf } from "./authorization.ts";
 import { digestOf, isSameDigest } from "./digest.ts";
 import type { Principal } from "./principal.ts";
@@ -8,6 +7,7 @@ import {
   type GetCredentials,
   principalOf,
   type StrategyContext,
+  setting,
   type VerifyCredentials,
 } from "./strategy.ts";
 
@@ -34,26 +34,24 @@ export interface BasicOptions {
 }
 
 /** Lets in who sends the user name and the password, with the scope `admin`; `null` where they are not configured. */
-export function basic(options: BasicOptions, { env, warn }: StrategyContext): AuthStrategy | null {
+export function basic(options: BasicOptions, context: StrategyContext): AuthStrategy | null {
+  const { warn } = context;
   const { getCredentials = headerOf, verifyCredentials } = options;
   const { username: usernameVariable = "KV_USERNAME", password: passwordVariable = "KV_PASSWORD" } = options.env ?? {};
-  const text = (given: string | undefined, option: string, name: string) => {
-    if (given === undefined) return variable(env, name, warn);
-    return variable({ [option]: given }, option, warn);
-  };
-  const username = text(options.username, "auth.basic.username", usernameVariable);
-  const password = text(options.password, "auth.basic.password", passwordVariable);
+  const user = setting(context, options.username, "auth.basic.username", usernameVariable);
+  const pass = setting(context, options.password, "auth.basic.password", passwordVariable);
+  const { value: username } = user;
+  const { value: password } = pass;
   const configured = username !== undefined && password !== undefined;
   if (verifyCredentials === undefined && !configured) {
     if (username !== undefined || password !== undefined) {
-      const missing = username === undefined ? usernameVariable : passwordVariable;
+      const missing = username === undefined ? user.source : pass.source;
       warn(`Nobody gets in by Basic: it needs a user name and a password, and ${missing} is not set`);
     }
     return null;
   }
   if (username?.includes(":")) {
-    const where = options.username === undefined ? usernameVariable : "auth.basic.username";
-    throw new TypeError(`${where}: expected a user name without ":", which parts it from the password`);
+    throw new TypeError(`${user.source}: expected a user name without ":", which parts it from the password`);
   }
   const known = Promise.all([digestOf(username ?? ""), digestOf(password ?? "")]);
 

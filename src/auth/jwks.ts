@@ -11,7 +11,7 @@ export interface RemoteJwksOptions {
   warn: Warn;
 }
 
-/** How long to wait before asking again, for a key that is not in the set or after a failure. */
+/** How long to wait before asking again, for a key that is not in the set or after a failure; `cacheTtl` at most. */
 const COOLDOWN_MS = 30_000;
 const FETCH_MS = 5000;
 /** How many keys are tried for a token that names none. */
@@ -21,10 +21,12 @@ const MAX_BYTES = 1_048_576;
 
 /** A URL that a set of keys may come from: https, or http on this machine. Throws a `TypeError` without quoting it. */
 export function checkJwksUrl(url: string, where: string): void {
-  const { protocol, hostname } = URL.canParse(url) ? new URL(url) : { protocol: "", hostname: "" };
+  const { protocol, hostname, username, password } = new URL(URL.canParse(url) ? url : "invalid:");
   const loopback = hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
-  if (protocol === "https:" || (protocol === "http:" && loopback)) return;
-  throw new TypeError(`${where}: expected an https URL (http is for this machine only)`);
+  // fetch refuses a URL with a password, in a message that quotes it.
+  const open = username === "" && password === "";
+  if (open && (protocol === "https:" || (protocol === "http:" && loopback))) return;
+  throw new TypeError(`${where}: expected an https URL without a password (http is for this machine only)`);
 }
 
 /** The keys that may have signed what has this header. */
@@ -40,6 +42,7 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
   let fetchedAt = -Infinity;
   let triedAt = -Infinity;
   let fetching: Promise<void> | null = null;
+  const cooldown = Math.min(COOLDOWN_MS, cacheTtl * 1000);
 
   async function refresh(): Promise<void> {
     triedAt = now();
@@ -53,7 +56,7 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
   }
 
   async function refreshOnce(): Promise<void> {
-    if (fetching === null && now() - triedAt < COOLDOWN_MS) return;
+    if (fetching === null && now() - triedAt < cooldown) return;
     fetching ??= refresh().finally(() => {
       fetching = null;
     });
@@ -62,12 +65,17 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
 
   return async (header) => {
     if (keys === null || now() - fetchedAt >= cacheTtl * 1000) await refreshOnce();
-    if (keys === null) throw new KvError("unavailable", "The keys that verify JWTs cannot be had at the moment");
+    if (keys === null) throw unreachable();
     const found = candidates(keys, header);
     if (found.length > 0) return found;
     await refreshOnce();
     return candidates(keys, header);
   };
+}
+
+function unreachable(): KvError {
+  const headers = { "Retry-After": String(COOLDOWN_MS / 1000) };
+  return new KvError("unavailable", "The keys that verify JWTs cannot be had at the moment", { headers });
 }
 
 /** Those that the header names, or where it names none those that its algorithm can use. */
@@ -82,7 +90,8 @@ function candidates(keys: readonly JWK[], { alg, kid }: CompactJWSHeaderParamete
 }
 
 async function fetchKeys(url: string): Promise<JWK[]> {
-  const response = await fetch(url, { redirect: "error", signal: AbortSignal.timeout(FETCH_MS) });
+  // A redirect is refused as no answer; "error" is unknown to Workers.
+  const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(FETCH_MS) });
   if (!response.ok) throw new Error(`the identity provider answered ${response.status}`);
   const decoder = new TextDecoder();
   let text = "";

@@ -1,15 +1,17 @@
-import type { JWK, JWTPayload } from "jose";
-import { variable } from "../core/env.ts";
+import type { CompactJWSHeaderParameters, JWK, JWTPayload } from "jose";
+import type { Env } from "../core/env.ts";
 import { KvError } from "../core/errors.ts";
 import { credentialsOf } from "./authorization.ts";
-import { checkJwksUrl, type KeysOf, remoteJwks } from "./jwks.ts";
-import type { Principal, Scope } from "./principal.ts";
+import { claimsHold, scopeOf } from "./claims.ts";
+import { checkJwksUrl, remoteJwks } from "./jwks.ts";
+import type { Principal } from "./principal.ts";
 import {
   type AuthStrategy,
   ask,
   type GetCredentials,
   principalOf,
   type StrategyContext,
+  setting,
   type VerifyCredentials,
 } from "./strategy.ts";
 
@@ -45,18 +47,12 @@ const SIGNATURES = ["RS", "PS", "ES"].flatMap((kind) => ["256", "384", "512"].ma
 const PUBLIC_KEY = [...SIGNATURES, "EdDSA", "Ed25519"];
 /** RFC 7518, section 3.2: a key is at least as long as the digest of HS256. */
 const SECRET_BYTES = 32;
-const CLOCK_SKEW_SECONDS = 5;
 const CACHE_TTL_SECONDS = 86_400;
 const JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 interface Verifier {
-  keysOf(...header: Parameters<KeysOf>): Promise<(Uint8Array | JWK)[]>;
+  keysOf(header: CompactJWSHeaderParameters): Promise<readonly (Uint8Array | JWK)[]>;
   algorithms: string[];
-}
-
-interface ClaimChecks {
-  issuer: readonly string[] | undefined;
-  audience: readonly string[] | undefined;
 }
 
 /**
@@ -71,8 +67,8 @@ export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy
   if (verifier === null) return null;
   const { issuer: issuerVariable = "KV_JWT_ISSUER", audience: audienceVariable = "KV_JWT_AUDIENCE" } =
     options.env ?? {};
-  const issuer = options.issuer ?? variable(env, issuerVariable, warn);
-  const audience = options.audience ?? variable(env, audienceVariable, warn);
+  const issuer = options.issuer ?? expectedClaim(env, issuerVariable);
+  const audience = options.audience ?? expectedClaim(env, audienceVariable);
   const listOf = (names: string | readonly string[] | undefined) => (names === undefined ? names : [names].flat());
   const checks = { issuer: listOf(issuer), audience: listOf(audience) };
 
@@ -97,27 +93,35 @@ export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy
   };
 }
 
+/** What a claim must be. An empty one would switch the check off unseen. */
+function expectedClaim(env: Env, name: string): string | undefined {
+  const value = env[name];
+  if (value === undefined || (typeof value === "string" && value.trim() !== "")) return value;
+  throw new TypeError(`${name}: expected a non-empty string; unset it where any will do`);
+}
+
 /** Throws a `TypeError` that names the option where what is given in code cannot be. */
 export function checkJwtOptions({ secret, jwks }: JwtOptions): void {
-  if (secret !== undefined && jwks !== undefined) throw bothGiven("auth.jwt.secret", "auth.jwt.jwks");
-  if (secret !== undefined && secret.trim() !== "") checkSecret(secret, "auth.jwt.secret");
+  if (secret?.trim()) {
+    if (jwks !== undefined) throw bothGiven("auth.jwt.secret", "auth.jwt.jwks");
+    checkSecret(secret, "auth.jwt.secret");
+  }
   if (jwks?.url !== undefined) checkJwksUrl(jwks.url, "auth.jwt.jwks.url");
 }
 
-function verifierOf(options: JwtOptions, { env, warn, now }: StrategyContext): Verifier | null {
+function verifierOf(options: JwtOptions, context: StrategyContext): Verifier | null {
   const { secret: secretVariable = "KV_JWT_SECRET", jwksUrl: urlVariable = "KV_JWKS_URL" } = options.env ?? {};
-  const given = options.secret === undefined ? env : { [secretVariable]: options.secret };
-  const secret = variable(given, secretVariable, warn);
-  const url = options.jwks?.url ?? variable(env, urlVariable, warn);
-  if (secret !== undefined && url !== undefined) throw bothGiven(secretVariable, urlVariable);
-  if (secret !== undefined) {
-    const key = checkSecret(secret, secretVariable);
+  const secret = setting(context, options.secret, "auth.jwt.secret", secretVariable);
+  const jwks = setting(context, options.jwks?.url, "auth.jwt.jwks.url", urlVariable);
+  if (secret.value !== undefined) {
+    if (jwks.value !== undefined) throw bothGiven(secret.source, jwks.source);
+    const key = checkSecret(secret.value, secret.source);
     return { keysOf: async () => [key], algorithms: HMAC };
   }
-  if (url === undefined) return null;
-  checkJwksUrl(url, urlVariable);
+  if (jwks.value === undefined) return null;
+  checkJwksUrl(jwks.value, jwks.source);
   const cacheTtl = options.jwks?.cacheTtl ?? CACHE_TTL_SECONDS;
-  return { keysOf: remoteJwks({ url, cacheTtl, now, warn }), algorithms: PUBLIC_KEY };
+  return { keysOf: remoteJwks({ ...context, url: jwks.value, cacheTtl }), algorithms: PUBLIC_KEY };
 }
 
 function checkSecret(secret: string, where: string): Uint8Array {
@@ -140,8 +144,8 @@ async function signedClaims(token: string, { keysOf, algorithms }: Verifier): Pr
   let count = 1;
   for (let index = 0; index < count; index++) {
     try {
-      const keyOf = async (...header: Parameters<KeysOf>) => {
-        const keys = await keysOf(...header);
+      const keyOf = async (header: CompactJWSHeaderParameters) => {
+        const keys = await keysOf(header);
         count = keys.length;
         return keys[index] as Uint8Array | JWK;
       };
@@ -153,26 +157,4 @@ async function signedClaims(token: string, { keysOf, algorithms }: Verifier): Pr
     }
   }
   return null;
-}
-
-/** RFC 7519, section 4.1: `exp` must be there, `nbf`, `iss` and `aud` must hold where they are or are asked for. */
-function claimsHold(claims: JWTPayload, { issuer, audience }: ClaimChecks, seconds: number): boolean {
-  const { exp, nbf = seconds, iss, aud } = Object(claims) as JWTPayload;
-  return (
-    Number.isFinite(exp) &&
-    (exp as number) > seconds - CLOCK_SKEW_SECONDS &&
-    Number.isFinite(nbf) &&
-    nbf <= seconds + CLOCK_SKEW_SECONDS &&
-    (issuer === undefined || issuer.includes(iss as string)) &&
-    (audience === undefined || [aud ?? []].flat().some((name) => audience.includes(name)))
-  );
-}
-
-const SCOPES: Readonly<Record<string, Scope>> = { "kv:admin": "admin", "kv:write": "write", "kv:read": "read" };
-
-/** What the `scope` claim (RFC 8693, section 4.2) allows: the most of ours that it has, everything where it has none. */
-function scopeOf({ scope }: JWTPayload): Scope {
-  const names = typeof scope === "string" ? scope.split(" ") : Array.isArray(scope) ? scope : [];
-  const found = Object.keys(SCOPES).find((name) => names.includes(name));
-  return found === undefined ? "admin" : (SCOPES[found] as Scope);
 }

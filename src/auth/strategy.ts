@@ -1,4 +1,4 @@
-import type { Env, Warn } from "../core/env.ts";
+import { type Env, variable, type Warn } from "../core/env.ts";
 import type { Principal, Scope } from "./principal.ts";
 
 /** One way of proving who one is, configured and ready. */
@@ -16,6 +16,12 @@ export interface StrategyContext {
   warn: Warn;
   /** Epoch milliseconds. */
   now(): number;
+}
+
+/** The text of an option, or of its variable where it is not given, and the name of the one it came from. */
+export function setting({ env, warn }: StrategyContext, given: string | undefined, option: string, name: string) {
+  const source = given === undefined ? name : option;
+  return { source, value: variable(given === undefined ? env : { [option]: given }, source, warn) };
 }
 
 /** What `verifyCredentials` answers: `false` refuses, `true` accepts, an object says who it is and what he may do. */

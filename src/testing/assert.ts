@@ -11,7 +11,10 @@ export function assert(condition: boolean, message: string): asserts condition {
 /** Throws where two values differ, compared as JSON text. */
 export function assertEqual(actual: unknown, expected: unknown, what: string): void {
   const [left, right] = [JSON.stringify(actual) ?? "undefined", JSON.stringify(expected) ?? "undefined"];
-  if (left !== right) throw new AssertionError(`${what}: expected ${cut(right)}, got ${cut(left)}`);
+  if (left === right) return;
+  let same = 0;
+  while (left[same] === right[same]) same++;
+  throw new AssertionError(`${what}: expected ${cut(right, same)}, got ${cut(left, same)}`);
 }
 
 /** Throws unless the promise rejects with an error that has this `code`. */
@@ -23,6 +26,9 @@ export async function assertRejects(promise: Promise<unknown>, code: string, wha
   if (outcome !== code) throw new AssertionError(`${what}: expected the error "${code}", got ${String(outcome)}`);
 }
 
-function cut(text: string): string {
-  return text.length > 300 ? `${text.slice(0, 300)}… (${text.length} characters)` : text;
+/** A text that is short enough to read, or 300 characters of it from shortly before where the difference begins. */
+function cut(text: string, same: number): string {
+  if (text.length <= 300) return text;
+  const from = Math.max(0, Math.min(same, text.length) - 40);
+  return `${from > 0 ? "…" : ""}${text.slice(from, from + 300)}… (${text.length} characters)`;
 }

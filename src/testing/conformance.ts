@@ -1,8 +1,11 @@
 import type { StorageCapabilities } from "../storage/adapter.ts";
+import { atomicTests } from "./atomic.ts";
 import { batchTests } from "./batches.ts";
+import { budgetTests } from "./budgets.ts";
 import { conditionTests } from "./conditions.ts";
 import { expiryTests } from "./expiry.ts";
 import { keyTests } from "./keys.ts";
+import { lifecycleTests } from "./lifecycle.ts";
 import { listTests } from "./lists.ts";
 import type { Subject } from "./subject.ts";
 import { largeValueTests, valueTests } from "./values.ts";
@@ -34,8 +37,11 @@ export function storageConformance({ large = true }: { large?: boolean } = {}): 
     ...listTests,
     ...valueTests,
     ...(large ? largeValueTests : []),
+    ...budgetTests,
     ...conditionTests,
     ...expiryTests,
     ...batchTests,
+    ...atomicTests,
+    ...lifecycleTests,
   ];
 }

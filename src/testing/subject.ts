@@ -6,6 +6,7 @@ import type {
   ListedEntry,
   StorageAdapter,
   StorageCapabilities,
+  StoredEntry,
   WriteOperation,
   WriteOutcome,
 } from "../storage/adapter.ts";
@@ -53,8 +54,8 @@ export interface Subject {
   list(query: SubjectQuery): Promise<{ entries: SubjectListed[]; cursor: string | null }>;
   /** A batch. The tests of batches pass at once where it is missing. */
   write?(operations: readonly SubjectOperation[], options: { atomic: boolean }): Promise<SubjectOutcome[]>;
-  /** Removes up to `limit` expired entries from the disk. Its test passes at once where it is missing. */
-  sweep?(limit: number): Promise<number>;
+  /** What is driven, for the promises that only an adapter makes. Their tests pass at once where it is missing. */
+  readonly adapter?: StorageAdapter;
 }
 
 export interface SubjectPutOptions {
@@ -79,9 +80,8 @@ export function adapterSubject(adapter: StorageAdapter, clock: { now: number }):
 
   function operationOf(operation: SubjectOperation, options: SubjectPutOptions = {}): WriteOperation {
     if (operation.kind !== "put") return operation;
-    const { metadata = null, expiresAt = null } = options;
     const { key, text, condition } = operation;
-    return { kind: "put", key, condition, entry: { value: view(text), metadata, expiresAt, version: `v${++writes}` } };
+    return { kind: "put", key, condition, entry: storedEntry(text, { ...options, version: `v${++writes}` }) };
   }
 
   async function writeOne(operation: WriteOperation): Promise<string> {
@@ -134,8 +134,20 @@ export function adapterSubject(adapter: StorageAdapter, clock: { now: number }):
         typeof outcome === "string" ? outcome : { found: live(outcome.found)?.text ?? null },
       );
     },
-    ...(adapter.sweep && { sweep: async (limit: number) => (await adapter.sweep?.(clock.now, limit)) ?? 0 }),
+    adapter,
   };
+}
+
+/** An entry as an adapter is given it. */
+export function storedEntry(
+  text: string,
+  {
+    metadata = null,
+    expiresAt = null,
+    version,
+  }: { metadata?: string | null; expiresAt?: number | null; version: string },
+): StoredEntry {
+  return { value: view(text), metadata, expiresAt, version };
 }
 
 function listed({ value, ...entry }: ListedEntry): SubjectListed {

@@ -1,6 +1,6 @@
 import { assert, assertEqual } from "./assert.ts";
 import type { ConformanceTest } from "./conformance.ts";
-import type { Subject } from "./subject.ts";
+import { type Subject, storedEntry } from "./subject.ts";
 
 const MIB = 1_048_576;
 
@@ -14,6 +14,7 @@ const TEXTS: readonly string[] = [
   `"漢字 😀 \u2028 \u{10FFFF} \uFEFF"`,
   `"'; DROP TABLE workertown_kv; --"`,
   `"\\\\x61 {0} %s $1 ? :a @b"`,
+  `"${"long ".repeat(14_000)}"`,
   `${"[".repeat(512)}${"]".repeat(512)}`,
   `${`{"a":`.repeat(511)}{}${"}".repeat(511)}`,
 ];
@@ -29,9 +30,10 @@ export const valueTests: readonly ConformanceTest[] = [
   {
     name: "values: the text comes back as it came",
     async run(subject) {
-      for (const [index, text] of TEXTS.entries()) await subject.put(`k${index}`, text);
-      const many = await subject.getMany(TEXTS.map((_, index) => `k${index}`));
-      for (const [index, text] of TEXTS.entries()) {
+      const texts = TEXTS.filter((text) => text.length <= subject.capabilities.maxValue);
+      for (const [index, text] of texts.entries()) await subject.put(`k${index}`, text);
+      const many = await subject.getMany(texts.map((_, index) => `k${index}`));
+      for (const [index, text] of texts.entries()) {
         assertText(subject, (await subject.get(`k${index}`))?.text, text);
         assertText(subject, many[index]?.text, text);
         const { entries } = await subject.list({ prefix: `k${index}`, limit: 1, values: true });
@@ -52,6 +54,31 @@ export const valueTests: readonly ConformanceTest[] = [
       const longest = `"${"m".repeat(Math.min(subject.capabilities.maxMetadata, 1024) - 2)}"`;
       await subject.put("k", "1", { metadata: longest });
       assertEqual((await subject.get("k"))?.metadata, longest, "The longest metadata");
+    },
+  },
+  {
+    name: "values: many come back as one does, with metadata, expiry and version",
+    async run(subject) {
+      const [metadata, expiresAt] = [`{"m":1}`, subject.clock.now + 90_000];
+      const version = await subject.put("a", `{"x":1}`, { metadata, expiresAt });
+      const other = await subject.put("b", "null");
+      const expected = [
+        { text: `{"x":1}`, metadata, expiresAt, version },
+        { text: "null", metadata: null, expiresAt: null, version: other },
+      ];
+      assertEqual([await subject.get("a"), await subject.get("b")], expected, "The entries one by one");
+      assertEqual(await subject.getMany(["a", "b"]), expected, "The entries together");
+    },
+  },
+  {
+    name: "values: a version is kept as it is",
+    async run({ adapter, clock }) {
+      if (adapter === undefined) return;
+      for (const version of ["007", "1e3", "-_", "a", "A", "v".repeat(64)]) {
+        const entry = storedEntry("1", { version });
+        await adapter.write([{ kind: "put", key: "k", entry }], { now: clock.now, atomic: false });
+        assertEqual((await adapter.get("k"))?.version, version, "The version");
+      }
     },
   },
   {

@@ -1,0 +1,33 @@
+/** What the claims of a JWT, once its signature holds, mean here. */
+import type { JWTPayload } from "jose";
+import type { Scope } from "./principal.ts";
+
+/** What claims are held to. */
+export interface ClaimChecks {
+  issuer: readonly string[] | undefined;
+  audience: readonly string[] | undefined;
+}
+
+const CLOCK_SKEW_SECONDS = 5;
+
+/** RFC 7519, section 4.1: `exp` must be there, `nbf`, `iss` and `aud` must hold where they are or are asked for. */
+export function claimsHold(claims: JWTPayload, { issuer, audience }: ClaimChecks, seconds: number): boolean {
+  const { exp, nbf = seconds, iss, aud } = Object(claims) as JWTPayload;
+  return (
+    Number.isFinite(exp) &&
+    (exp as number) > seconds - CLOCK_SKEW_SECONDS &&
+    Number.isFinite(nbf) &&
+    nbf <= seconds + CLOCK_SKEW_SECONDS &&
+    (issuer === undefined || issuer.includes(iss as string)) &&
+    (audience === undefined || [aud ?? []].flat().some((name) => audience.includes(name)))
+  );
+}
+
+const SCOPES: Readonly<Record<string, Scope>> = { "kv:admin": "admin", "kv:write": "write", "kv:read": "read" };
+
+/** What the `scope` claim (RFC 8693, section 4.2) allows: the most of ours that it has, everything where it has none. */
+export function scopeOf({ scope }: JWTPayload): Scope {
+  const names = typeof scope === "string" ? scope.split(" ") : Array.isArray(scope) ? scope : [];
+  const found = Object.keys(SCOPES).find((name) => names.includes(name));
+  return found === undefined ? "admin" : (SCOPES[found] as Scope);
+}

@@ -255,8 +255,7 @@ function checkShape(options: KvOptions): void {
 function describe(input: unknown, secret: boolean): string {
   if (input === null || input === undefined) return String(input);
   if (typeof input === "string" && input === "") return "an empty string";
-  if (secret || typeof input === "object" || typeof input === "function") {
-    return `${Array.isArray(input) || typeof input === "object" ? "an" : "a"} ${Array.isArray(input) ? "array" : typeof input}`;
-  }
+  const kind = Array.isArray(input) ? "array" : typeof input;
+  if (secret || typeof input === "object" || kind === "function") return `${/^[ao]/.test(kind) ? "an" : "a"} ${kind}`;
   return JSON.stringify(input) ?? String(input);
 }

@@ -1,14 +1,11 @@
-import { spawn } from "node:child_process";
-import { copyFile, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import { join, resolve } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { build } from "esbuild";
-import { Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VERSION } from "../src/version.ts";
 import { installPackage, type Project } from "./package.ts";
-import { KEY, request } from "./support.ts";
+import { bundleWorker, startRuntime, startWorker, until } from "./runtimes.ts";
+import { request } from "./support.ts";
 
 /** The whole Worker, minified and gzipped. */
 const WORKER_BYTES = 32 * 1024;
@@ -73,62 +70,18 @@ describe("the tarball", () => {
 });
 
 describe("each runtime serves its example", () => {
-  const credential = { KV_API_KEY: KEY };
-  const deno = ["serve", "--allow-env", "--allow-read", "--allow-write", "--host=127.0.0.1"];
-
-  it.each([
-    ["node", (_port: number) => ["server.ts"]],
-    ["bun", (_port: number) => ["server.ts"]],
-    ["deno", (port: number) => [...deno, `--port=${port}`, "server.ts"]],
-  ] as const)("%s, in an SQLite file", async (runtime, argsOf) => {
-    const port = await freePort();
-    await copyFile(`examples/${runtime}/server.ts`, join(project.folder, "server.ts"));
-    const bin = runtime === "node" ? process.execPath : resolve("node_modules/.bin", runtime);
-    const env = {
-      PATH: process.env.PATH,
-      HOME: project.folder,
-      PORT: String(port),
-      KV_DB: `${runtime}.sqlite`,
-      ...credential,
-    };
-    const child = spawn(bin, argsOf(port), { cwd: project.folder, env, stdio: "inherit" });
-    try {
-      const url = `http://127.0.0.1:${port}`;
-      await until(async () => (await fetch(`${url}/ready`)).status === 200);
-      await tour(url);
-    } finally {
-      child.kill("SIGKILL");
-    }
+  it.each(["node", "bun", "deno"] as const)("%s, in an SQLite file", async (runtime) => {
+    await using service = await startRuntime(runtime, project);
+    await tour(service.url);
   });
 
   it("Cloudflare Workers, in a KV namespace, at most 32 KB gzipped", async () => {
-    await copyFile("examples/worker/worker.ts", join(project.folder, "worker.ts"));
-    const bundle = await build({
-      entryPoints: [join(project.folder, "worker.ts")],
-      bundle: true,
-      minify: true,
-      format: "esm",
-      conditions: ["workerd", "worker", "browser"],
-      write: false,
-    });
-    const script = bundle.outputFiles[0]?.text ?? "";
+    const script = await bundleWorker(project);
     const size = gzipSync(script, { level: 9 }).length;
     console.log(`Worker: ${size} bytes gzipped`);
     expect(size).toBeLessThanOrEqual(WORKER_BYTES);
-
-    const miniflare = new Miniflare({
-      modules: true,
-      script,
-      compatibilityDate: "2026-07-01",
-      kvNamespaces: ["KV_DB"],
-      bindings: credential,
-      cf: false,
-    });
-    try {
-      await tour(String(await miniflare.ready).replace(/\/$/, ""));
-    } finally {
-      await miniflare.dispose();
-    }
+    await using service = await startWorker(script);
+    await tour(service.url);
   });
 });
 
@@ -152,22 +105,4 @@ async function tour(url: string): Promise<void> {
   expect((await request(`${url}/v1/kv/a/b%00c`, "GET")).json.error).toBe("not_found");
   expect((await request(`${url}/nowhere`, "GET")).json.error).toBe("no_such_route");
   expect((await request(`${url}/open-api.json`, "GET")).json.openapi).toMatch(/^3\.1/);
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!(await condition().catch(() => false))) {
-    if (Date.now() > deadline) throw new Error("It did not happen in 10 s");
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -80,17 +80,34 @@ export function checkMediaType(c: Context, accepted: RegExp, expected: string): 
 export async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
   const reader = (c.req.raw.body as ReadableStream<Uint8Array> | null)?.getReader();
   if (reader === undefined) return;
+  let ended = false;
   try {
     while (true) {
       const { done, value } = await reader.read().catch((cause: unknown) => {
         throw new KvError("invalid_request", "The body ended before it was complete", { cause });
       });
+      ended = done;
       if (done) return;
       yield value;
     }
   } finally {
+    // A client that is still sending would not see a refusal: what is on its way is taken first.
+    if (!ended) await Promise.race([drain(reader), new Promise((resolve) => setTimeout(resolve, DRAIN_MS))]);
     reader.releaseLock();
   }
+}
+
+const DRAIN_MS = 250;
+const DRAIN_BYTES = 1_048_576;
+
+async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  try {
+    for (let left = DRAIN_BYTES; left > 0; ) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      left -= value.length;
+    }
+  } catch {}
 }
 
 function growable(expected: number) {

@@ -102,7 +102,7 @@ describe("against JSON.parse as the oracle", () => {
     }
     expect(accepted).toBeGreaterThan(texts / 4);
     expect(accepted).toBeLessThan(texts - texts / 10);
-  });
+  }, 600_000);
 
   it("random bytes are refused where they are no UTF-8, as a fatal decoder refuses them", () => {
     const random = randomOf(7);

@@ -1,3 +1,4 @@
+import { createAdaptorServer } from "@hono/node-server";
 import { Hono } from "hono";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type KvOptions, kv, type LogEntry } from "../src/index.ts";
@@ -169,6 +170,17 @@ describe("paths", () => {
     }
     expect(await (await host.request("/other")).text()).toBe("other");
   });
+});
+
+it("is served by @hono/node-server directly too", async () => {
+  const app = kv({ auth: { apiKey: { apiKey: KEY } }, runtime: { storage: memoryStorage() }, logger: false });
+  const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+  expect((await request(`${url}/v1/kv/a/b`, "PUT", { body: { value: 1 } })).status).toBe(200);
+  expect((await request(`${url}/v1/kv/a%2Fb`, "GET")).json.data).toBe(1);
+  expect((await request(`${url}/v1/kv/a%2Fb`, "GET", anonymous)).status).toBe(401);
+  server.close();
 });
 
 describe("request ids", () => {

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VERSION } from "../src/version.ts";
 import { installPackage, type Project } from "./package.ts";
@@ -61,6 +62,17 @@ describe("the tarball", () => {
       ]);
     },
   );
+
+  it("has a client of under 3 KB", async () => {
+    const bundle = await build({
+      stdin: { contents: 'export * from "@workertown/kv/client";', resolveDir: project.folder },
+      bundle: true,
+      minify: true,
+      format: "esm",
+      write: false,
+    });
+    expect(gzipSync(bundle.outputFiles[0]?.text ?? "", { level: 9 }).length).toBeLessThan(3 * 1024);
+  });
 
   it("has the command, which says the package's version", async () => {
     expect(VERSION).toBe(manifest.version);

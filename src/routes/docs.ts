@@ -1,5 +1,5 @@
 /** What the OpenAPI document says of each route, beside what the schemas say. */
-import { KV_ERROR_CODES } from "../core/errors.ts";
+import { KV_ERROR_CODES, type KvErrorCode } from "../core/errors.ts";
 import type { JsonSchema, OperationDoc } from "./open-api.ts";
 import { NDJSON_TYPE } from "./respond.ts";
 import { BATCH_BODY, ENTRY_LINE, EXPORT_QUERY, LIST_QUERY, PUT_BODY } from "./schema.ts";
@@ -9,6 +9,17 @@ const METADATA: JsonSchema = {};
 const EXPIRATION: JsonSchema = { type: "number", description: "Unix seconds" };
 const ENTRY = { metadata: METADATA, expiration: EXPIRATION };
 const STRINGS: JsonSchema = { type: "array", items: { type: "string" } };
+
+const WRITE_ERRORS: readonly KvErrorCode[] = [
+  "invalid_request",
+  "invalid_key",
+  "invalid_value",
+  "precondition_failed",
+  "too_large",
+  "unsupported_media_type",
+  "unsupported",
+  "storage_full",
+];
 
 function object(properties: Record<string, JsonSchema>, required = Object.keys(properties)): JsonSchema {
   return { type: "object", properties, required };
@@ -33,16 +44,7 @@ export const put: OperationDoc = {
   data: { description: "The value as stored, or null with `Prefer: return=minimal`" },
   beside: ENTRY,
   etag: true,
-  errors: [
-    "invalid_request",
-    "invalid_key",
-    "invalid_value",
-    "precondition_failed",
-    "too_large",
-    "unsupported_media_type",
-    "unsupported",
-    "storage_full",
-  ],
+  errors: WRITE_ERRORS,
 };
 
 export const remove: OperationDoc = {
@@ -91,16 +93,7 @@ export const batch: OperationDoc = {
   summary: "Run several operations in one request",
   body: BATCH_BODY,
   data: { type: "array", items: RESULT, description: "One answer an operation, in their order" },
-  errors: [
-    "invalid_request",
-    "invalid_key",
-    "invalid_value",
-    "precondition_failed",
-    "too_large",
-    "unsupported_media_type",
-    "unsupported",
-    "storage_full",
-  ],
+  errors: WRITE_ERRORS,
 };
 
 export const info: OperationDoc = {

@@ -36,7 +36,7 @@ export const LIST_LIMIT_MAX = 1000;
 export const LIST_VALUE_BYTES = 10_485_760;
 
 /** The pages of an export: small, so that little of it is in memory at once. */
-export const WALK_LIMIT = 250;
+export const WALK_LIMIT = 50;
 export const WALK_VALUE_BYTES = 1_048_576;
 
 /** The last moment that a JavaScript date can name, in epoch milliseconds (the year 275760). */

@@ -11,6 +11,7 @@ import type { KvContext } from "./route.ts";
 import { ENTRY_LINE, EXPORT_QUERY, type ImportLine, type ListQuery, parse } from "./schema.ts";
 
 const encoder = new TextEncoder();
+const NULL = encoder.encode("null");
 const [LINE_FEED, CARRIAGE_RETURN, SPACE] = [10, 13, 32];
 
 /** `GET`: every entry under a prefix. A header tells whether they are of one moment. */
@@ -23,24 +24,38 @@ export function exportEntries(c: KvContext): Response {
   return ndjson(c, linesOf(store.walk(prefix)), { "Export-Consistency": consistency }, resolve);
 }
 
+/** Small entries are written into chunks, which costs less than a piece of memory each; a large value is not copied. */
 async function* linesOf(pages: AsyncGenerator<ListedEntry[]>): AsyncGenerator<Uint8Array> {
+  let chunk = new Uint8Array(CHUNK_BYTES);
+  let at = 0;
+  const write = (text: string) => {
+    at += encoder.encodeInto(text, chunk.subarray(at)).written;
+  };
   for await (const page of pages) {
-    let pieces: Uint8Array[] = [];
-    let bytes = 0;
     for (const { key, value, ...entry } of page) {
-      const text = value === null ? encoder.encode("null") : onOneLine(value);
-      pieces.push(encoder.encode(`{"key":${JSON.stringify(key)},"value":`), text);
-      bytes += text.length;
-      const { metadata } = entry;
-      const tail = attributes({ ...entry, metadata: metadata?.replaceAll(/\r\n?|\n/g, " ") ?? null });
-      pieces.push(encoder.encode(`${tail}}\n`));
-      if (bytes < CHUNK_BYTES) continue;
-      // Small pieces travel together, and a large one is not copied.
-      yield* text.length > CHUNK_BYTES ? pieces : [concat(pieces)];
-      [pieces, bytes] = [[], 0];
+      const metadata = entry.metadata?.replaceAll(/\r\n?|\n/g, " ") ?? null;
+      const head = `{"key":${JSON.stringify(key)},"value":`;
+      const tail = `${attributes({ ...entry, metadata })}}\n`;
+      const text = onOneLine(value ?? NULL);
+      // A character takes three bytes of UTF-8 at most.
+      const bytes = (head.length + tail.length) * 3 + text.length;
+      if (at + bytes > CHUNK_BYTES) {
+        if (at > 0) yield chunk.subarray(0, at);
+        [chunk, at] = [new Uint8Array(CHUNK_BYTES), 0];
+      }
+      if (bytes > CHUNK_BYTES) {
+        yield encoder.encode(head);
+        yield text;
+        yield encoder.encode(tail);
+        continue;
+      }
+      write(head);
+      chunk.set(text, at);
+      at += text.length;
+      write(tail);
     }
-    if (pieces.length > 0) yield concat(pieces);
   }
+  if (at > 0) yield chunk.subarray(0, at);
 }
 
 const CHUNK_BYTES = 65_536;
@@ -53,7 +68,7 @@ function onOneLine(text: Uint8Array): Uint8Array {
 }
 
 /** How much is stored at once: little enough to be gone before the garbage collector takes it for lasting. */
-const GROUP_ENTRIES = 250;
+const GROUP_ENTRIES = 64;
 const GROUP_BYTES = 4_194_304;
 /** How many faults an answer lists; it counts all. */
 const FAILED_MAX = 1000;

@@ -234,9 +234,7 @@ function checkEndpoints({ kv, admin, public: open }: ResolvedOptions["endpoints"
     }
   }
   if (admin !== false && admin === open) {
-    throw new TypeError(
-      `endpoints.v1.admin: expected another path than endpoints.public, got "${admin || "/"}" for both`,
-    );
+    throw new TypeError(`endpoints.v1.admin: expected another path than endpoints.public, got "${admin || "/"}"`);
   }
 }
 

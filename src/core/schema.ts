@@ -19,7 +19,6 @@ export interface Schema {
   readonly minimum?: number;
   readonly maximum?: number;
   readonly exclusiveMinimum?: number;
-  readonly maxItems?: number;
   readonly items?: Schema;
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly required?: readonly string[];
@@ -30,7 +29,6 @@ export interface Schema {
    * first that has the value's type, unless there is a `title`.
    */
   readonly anyOf?: readonly Schema[];
-  readonly examples?: readonly unknown[];
 }
 
 /** A fault as an issue, with the value that has it; `got` is absent for a member that is missing or unknown. */
@@ -105,7 +103,6 @@ function hasValue(schema: Schema, value: unknown): boolean {
   if ("const" in schema && value !== schema.const) return false;
   if (schema.enum !== undefined && !schema.enum.includes(value)) return false;
   if (typeof value === "string") return schema.pattern === undefined || new RegExp(schema.pattern, "u").test(value);
-  if (Array.isArray(value)) return value.length <= (schema.maxItems ?? Infinity);
   if (typeof value !== "number") return true;
   const { minimum = -Infinity, maximum = Infinity, exclusiveMinimum = -Infinity } = schema;
   return value >= minimum && value <= maximum && value > exclusiveMinimum;

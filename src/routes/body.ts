@@ -38,12 +38,15 @@ export async function readBody(c: Context, options: JsonScannerOptions & { maxBy
     bytes.append(chunk);
   }
   const { body, spans } = scanner.end();
+  // A view where the values are most of what was read, else a copy, so that nothing small keeps a large buffer alive.
+  const views = spans.reduce((sum, [start, end]) => sum + end - start, 0) > bytes.length / 2;
   return {
     body,
     text(index) {
       const span = spans[index as number];
       if (span === undefined) throw new TypeError("Not the index of a value");
-      return bytes.slice(span[0], span[1]);
+      const text = bytes.view().subarray(span[0], span[1]);
+      return views ? text : text.slice();
     },
   };
 }
@@ -92,7 +95,8 @@ export async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
     }
   } finally {
     // A client that is still sending would not see a refusal: what is on its way is taken first.
-    if (!ended) await Promise.race([drain(reader), new Promise((resolve) => setTimeout(resolve, DRAIN_MS))]);
+    if (!ended)
+      await Promise.race([drain(reader).catch(() => {}), new Promise((resolve) => setTimeout(resolve, DRAIN_MS))]);
     reader.releaseLock();
   }
 }
@@ -101,13 +105,11 @@ const DRAIN_MS = 250;
 const DRAIN_BYTES = 1_048_576;
 
 async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
-  try {
-    for (let left = DRAIN_BYTES; left > 0; ) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      left -= value.length;
-    }
-  } catch {}
+  for (let left = DRAIN_BYTES; left > 0; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    left -= value.length;
+  }
 }
 
 function growable(expected: number) {
@@ -126,16 +128,10 @@ function growable(expected: number) {
       buffer.set(chunk, length);
       length += chunk.length;
     },
-    /** A view where it is most of what was read, else a copy, so that nothing small keeps a large buffer alive. */
-    slice(start: number, end: number) {
-      return end - start > buffer.length / 2 ? buffer.subarray(start, end) : buffer.slice(start, end);
-    },
+    view: () => buffer.subarray(0, length),
   };
 }
 
 function tooLarge(maxBytes: number, got: number): KvError {
-  return new KvError(
-    "too_large",
-    `Expected a body of at most ${maxBytes} bytes, got ${got}${got > maxBytes ? "" : " or more"}`,
-  );
+  return new KvError("too_large", `Expected a body of at most ${maxBytes} bytes, got ${got} or more`);
 }

@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Miniflare } from "miniflare";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { StorageAdapter, StorageCapabilities } from "../src/storage/adapter.ts";
 import { memoryStorage } from "../src/storage/memory.ts";
 import { sqliteStorage } from "../src/storage/sqlite.ts";
+import { SWEEP_LIMIT } from "../src/storage/sweeper.ts";
 import { type KvNamespaceLike, workersKvStorage } from "../src/storage/workers-kv.ts";
 import { startService, type TestService } from "./support.ts";
 
@@ -40,7 +41,7 @@ afterAll(async () => {
 });
 
 /** How what has expired leaves the disk: our engines are swept, KV removes by itself, and not by our clock. */
-const swept = async () => void (await storage.sweep?.(clock, 1000));
+const swept = async () => void (await storage.sweep?.(clock, SWEEP_LIMIT));
 const ENGINES = {
   memory: { open: () => memoryStorage(), remove: swept },
   sqlite: { open: () => sqliteStorage({ path: join(folder, `${files++}.sqlite`) }), remove: swept },
@@ -250,6 +251,7 @@ describe.each(Object.entries(ENGINES))("on %s", (engine, { open, remove }) => {
     clock = START + LIFE;
     expect(await looks("k")).toBe(false);
     clock = START + LIFE - 1;
+    await remove();
     expect(await looks("k")).toBe(true);
     expect((await call("GET", path("k"))).headers.get("ETag")).toBe(etag);
     clock = START + LIFE;
@@ -285,4 +287,12 @@ describe.each(Object.entries(ENGINES))("on %s", (engine, { open, remove }) => {
     await remove();
     expect(await looks("k")).toBe(true);
   });
+});
+
+it("the sweeper goes by the injected clock", async () => {
+  const sweep = vi.fn(() => 0);
+  const runtime = { storage: { ...memoryStorage(), sweep }, now: () => START };
+  await using started = await startService({ runtime });
+  await started.call("GET", "/ready");
+  await vi.waitFor(() => expect(sweep).toHaveBeenCalledWith(START, SWEEP_LIMIT));
 });

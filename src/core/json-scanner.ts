@@ -2,10 +2,11 @@
  * Checks a request body as JSON (RFC 8259) while it arrives and finds where the values lie that are stored as text, so
  * that no value is ever materialised. What it accepts is what `JSON.parse` accepts, except that
  *
- * - bytes are checked as UTF-8 (RFC 3629) and refused where they are not, never replaced;
- * - one UTF-8 byte order mark at the very beginning is ignored (offsets count it);
- * - a duplicate member name is refused in the request's own objects: those at most `levels` deep. Deeper objects that are
- *   in no raw value keep the last one, as `JSON.parse` does;
+ * - bytes are checked as UTF-8 (RFC 3629) and refused where they are not, never replaced; UTF-16 and UTF-32 are refused;
+ * - one UTF-8 byte order mark at the very beginning is ignored (offsets count it); a second one, and one before a value, is
+ *   refused, and in a string it is a character, as for `JSON.parse`;
+ * - a duplicate member name, escapes resolved, is refused in the request's own objects: those at most `levels` deep. Deeper
+ *   objects that are in no raw value keep the last one, as `JSON.parse` does;
  * - a raw value nests at most `depth` arrays and objects, everything else at most `levels + 8`;
  * - there may be `ownBytes` bytes outside raw values (white space and the byte order mark among them);
  * - a raw value's text is only checked: duplicate members, `1E400`, `1.0` and lone surrogate escapes stay as sent.

@@ -67,6 +67,9 @@ function faultOf({ httpVersion, headers, rawHeaders, url }: IncomingMessage): Kv
   }
   const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.length === 4 && /host/i.test(name));
   if (hosts.length > 1) return new KvError("invalid_request", "Expected one Host field, got several");
+  if ((headers["transfer-encoding"] ?? "chunked").toLowerCase() !== "chunked") {
+    return new KvError("invalid_request", "Expected the transfer coding chunked alone");
+  }
   if (url === "*") return new KvError("no_such_route", 'There is no route "*"; see /open-api.json for those there are');
   return null;
 }

@@ -94,6 +94,12 @@ describe("what HTTP refuses is the envelope", () => {
       "invalid_request",
     ],
     [
+      "two transfer codings",
+      `PUT /v1/kv/a HTTP/1.1\r\n${json}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`,
+      400,
+      "invalid_request",
+    ],
+    [
       "a chunk that is none",
       `PUT /v1/kv/a HTTP/1.1\r\n${json}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
       400,

@@ -65,7 +65,7 @@ export function expiresAtOf({ ttl, expiration }: Expiry, now: number): number | 
   if (ttl != null && expiration != null) throw refusal("expiration", `Expected "ttl" or "expiration", got both`);
   if (ttl != null) {
     if (!(ttl > 0)) throw refusal("ttl", `Expected a number of seconds greater than 0, got ${ttl}`);
-    return withinTime("ttl", now + Math.ceil(roundOff(ttl * 1000)));
+    return withinTime("ttl", now + Math.max(1, Math.ceil(roundOff(ttl * 1000))));
   }
   if (expiration != null) {
     const expiresAt = withinTime("expiration", Math.ceil(roundOff(expiration * 1000)));

@@ -51,7 +51,7 @@ export async function readBody(c: Context, options: JsonScannerOptions & { maxBy
   };
 }
 
-const JSON_TYPE = /^(application\/json|text\/json|[\w.!#$&^-]+\/[\w.!#$&^-]+\+json)$/;
+const JSON_TYPE = /^(application\/json|text\/json|[\w.!#$&^-]+\/[\w.!#$&^+-]+\+json)$/;
 
 /**
  * Only JSON in UTF-8, as it is: a browser's form can send none of these media types without a preflight. A request of two

@@ -57,7 +57,7 @@ export const remove: OperationDoc = {
 
 export const list: OperationDoc = {
   operationId: "listKeys",
-  summary: "List keys in the byte order of UTF-8",
+  summary: "List keys",
   query: LIST_QUERY,
   data: object(
     {
@@ -90,7 +90,7 @@ const RESULT = {
 
 export const batch: OperationDoc = {
   operationId: "runBatch",
-  summary: "Run several operations in one request",
+  summary: "Run several operations",
   body: BATCH_BODY,
   data: { type: "array", items: RESULT, description: "One answer an operation, in their order" },
   errors: WRITE_ERRORS,
@@ -112,8 +112,8 @@ export const info: OperationDoc = {
 
 export const migrate: OperationDoc = {
   operationId: "migrate",
-  summary: "Create or upgrade what the storage engine needs",
-  data: { ...STRINGS, description: "The migrations that ran" },
+  summary: "Create or upgrade tables",
+  data: STRINGS,
   errors: [],
 };
 
@@ -129,7 +129,7 @@ export const exportAll: OperationDoc = {
 
 export const importAll: OperationDoc = {
   operationId: "importEntries",
-  summary: "Store every line of an export; the same file twice is harmless",
+  summary: "Store the lines of an export",
   body: ENTRY_LINE,
   bodyType: NDJSON_TYPE,
   data: object({
@@ -154,7 +154,7 @@ export const health: OperationDoc = {
 
 export const ready: OperationDoc = {
   operationId: "getReady",
-  summary: "Whether the service and its storage serve",
+  summary: "Whether the storage serves",
   data: { const: "OK" },
   errors: [],
 };

@@ -23,7 +23,7 @@ export const entryRoutes: readonly Route[] = [
 ];
 
 async function get(c: KvContext): Promise<Response> {
-  const key = keyOf(c);
+  const key = checkKey(keyOf(c), c.var.store.limits.key);
   const condition = conditionOf(c);
   const stored = await c.var.store.get(key);
   if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
@@ -50,7 +50,8 @@ async function put(c: KvContext): Promise<Response> {
 }
 
 async function remove(c: KvContext): Promise<Response> {
-  return data(c, await c.var.store.delete(keyOf(c), conditionOf(c)));
+  const { store } = c.var;
+  return data(c, await store.delete(checkKey(keyOf(c), store.limits.key), conditionOf(c)));
 }
 
 async function list(c: KvContext): Promise<Response> {
@@ -71,7 +72,7 @@ function listedPieces(listed: ListedEntry, index: number): (string | Uint8Array)
 
 /** The query's parameters, whole numbers as such; one that is repeated is an array, so that the schema refuses it. */
 export function queryOf(c: KvContext, { properties = {} }: Schema): Record<string, unknown> {
-  const parameters: Record<string, unknown> = {};
+  const parameters: Record<string, unknown> = Object.create(null);
   const query = /\?([^#]*)/.exec(c.req.url)?.[1] ?? "";
   for (const pair of query.split("&").filter(Boolean)) {
     const [name = "", value = ""] = pair.split(/=(.*)/s).map(decodeQuery);

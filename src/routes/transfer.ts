@@ -13,6 +13,7 @@ import { ENTRY_LINE, EXPORT_QUERY, type ImportLine, type ListQuery, parse } from
 const encoder = new TextEncoder();
 const NULL = encoder.encode("null");
 const [LINE_FEED, CARRIAGE_RETURN, SPACE] = [10, 13, 32];
+const BLANK = [9, CARRIAGE_RETURN, SPACE];
 
 /** `GET`: every entry under a prefix. A header tells whether they are of one moment. */
 export function exportEntries(c: KvContext): Response {
@@ -162,7 +163,7 @@ function lineReader({ limits }: Store) {
   return {
     push(chunk: Uint8Array): void {
       if (chunk.length === 0) return;
-      blank &&= chunk.every((byte) => byte <= SPACE);
+      blank &&= chunk.every((byte) => BLANK.includes(byte));
       attempt(() => {
         scanner.write(chunk);
         length += chunk.length;

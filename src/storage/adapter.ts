@@ -34,6 +34,9 @@ export interface StorageAdapter {
    */
   write(operations: readonly WriteOperation[], options: WriteOptions): Awaitable<WriteOutcome[]>;
 
+  /** Throws `too_large` where the engine has no room for an operation that its `max…` allow: before anything is done. */
+  check?(operation: WriteOperation): void;
+
   /** One page of keys, live at `query.now`. */
   list(query: ListQuery): Awaitable<ListResult>;
 

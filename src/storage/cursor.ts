@@ -24,7 +24,8 @@ export function decodeCursor(text: string, prefix: string): string {
   if (cursor === undefined || encodeCursor(cursor, givenFor ?? "") !== text) {
     throw refusal("Expected a cursor as an earlier page gave it, got one that was changed");
   }
-  if (givenFor !== prefix) throw refusal("Expected a cursor of this prefix, got one of another prefix");
+  if (givenFor !== prefix)
+    throw refusal("Expected a cursor of this prefix, got one of another prefix or storage engine");
   return cursor;
 }
 

@@ -95,17 +95,23 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
 
   /** What the adapter is given for an operation; throws where it cannot be. */
   function checked(operation: BatchOperation, at: number): WriteOperation {
-    const { key, condition } = operation;
+    const { key } = operation;
     checkKey(key, limits.key);
-    if (operation.kind !== "get" && condition !== undefined && !capabilities.conditional) {
+    const write = operation.kind === "put" ? withEntry(operation, at) : operation;
+    adapter.check?.(write);
+    if (write.kind !== "get" && write.condition !== undefined && !capabilities.conditional) {
       throw unsupported("conditional", "conditional writes");
     }
-    if (operation.kind !== "put") return operation;
+    return write;
+  }
+
+  function withEntry(operation: BatchOperation & { kind: "put" }, at: number): WriteOperation {
+    const { kind, key, condition } = operation;
     const { value, metadata, ttl, expiration } = operation.entry;
     checkSize("value", value.length, limits.value);
     if (metadata !== null) checkSize("metadata", utf8Length(metadata), limits.metadata);
     const expiresAt = expiresAtOf({ ttl, expiration }, at);
-    return { kind: "put", key, condition, entry: { value, metadata, expiresAt, version: version() } };
+    return { kind, key, condition, entry: { value, metadata, expiresAt, version: version() } };
   }
 
   /** Each operation as the adapter is given it; throws with the code of the first that is wrong and an issue for each. */
@@ -131,13 +137,10 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
   function checkAtomic(operations: readonly WriteOperation[]): void {
     const { atomic } = capabilities;
     if (atomic === false) throw unsupported("atomic", "atomic batches");
-    const bytes = operations.reduce(
-      (sum, { kind, ...rest }) => sum + ("entry" in rest ? rest.entry.value.length : 0),
-      0,
-    );
+    let bytes = 0;
+    for (const operation of operations) if (operation.kind === "put") bytes += operation.entry.value.length;
     if (operations.length <= atomic.operations && bytes <= atomic.bytes) return;
-    const most = `at most ${atomic.operations} operations and ${atomic.bytes} bytes`;
-    throw unsupported("atomic", `atomic batches of ${operations.length} operations and ${bytes} bytes, ${most}`);
+    throw unsupported("atomic", `atomic batches of over ${atomic.operations} operations or ${atomic.bytes} bytes`);
   }
 
   function unsupported(capability: string, what: string): KvError {
@@ -145,6 +148,25 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
       "unsupported",
       `The storage engine "${adapter.engine}" has no ${what} (capability "${capability}")`,
     );
+  }
+
+  /** What a cursor is good for: another engine's would mean nothing here. */
+  const scopeOf = (prefix: string) => `${adapter.engine} ${prefix}`;
+
+  async function* pages(prefix: string): AsyncGenerator<ListedEntry[], void, void> {
+    const view = (await adapter.snapshot?.()) ?? { list: adapter.list, close: () => {} };
+    const query = { prefix, limit: WALK_LIMIT, valueBytes: WALK_VALUE_BYTES };
+    try {
+      let cursor: string | null = null;
+      do {
+        const page: ListResult = await view.list({ ...query, cursor, now: now() });
+        const at = now();
+        yield page.entries.filter((entry) => isLive(entry, at));
+        cursor = page.cursor;
+      } while (cursor !== null);
+    } finally {
+      await view.close();
+    }
   }
 
   async function writeOne(operation: BatchOperation): Promise<[WriteOperation, WriteOutcome | undefined]> {
@@ -193,31 +215,19 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
       const page = await adapter.list({
         prefix,
         limit,
-        cursor: cursor === null ? null : decodeCursor(cursor, prefix),
+        cursor: cursor === null ? null : decodeCursor(cursor, scopeOf(prefix)),
         valueBytes: values ? LIST_VALUE_BYTES : null,
         now: at,
       });
       return {
         entries: page.entries.filter((entry) => isLive(entry, at)),
-        cursor: page.cursor === null ? null : encodeCursor(page.cursor, prefix),
+        cursor: page.cursor === null ? null : encodeCursor(page.cursor, scopeOf(prefix)),
       };
     },
 
-    async *walk(prefix) {
+    walk(prefix) {
       checkPrefix(prefix, limits.key);
-      const view = (await adapter.snapshot?.()) ?? { list: adapter.list, close: () => {} };
-      const query = { prefix, limit: WALK_LIMIT, valueBytes: WALK_VALUE_BYTES };
-      try {
-        let cursor: string | null = null;
-        do {
-          const page: ListResult = await view.list({ ...query, cursor, now: now() });
-          const at = now();
-          yield page.entries.filter((entry) => isLive(entry, at));
-          cursor = page.cursor;
-        } while (cursor !== null);
-      } finally {
-        await view.close();
-      }
+      return pages(prefix);
     },
 
     async load(entries) {

@@ -1,6 +1,6 @@
 import { isLive } from "../core/entry.ts";
 import { KvError } from "../core/errors.ts";
-import { compareKeys, quote, utf8Length } from "../core/key.ts";
+import { compareKeys, utf8Length } from "../core/key.ts";
 import type { ListedEntry, StorageAdapter, StoredEntry, WriteOperation } from "./adapter.ts";
 import { withinBytes } from "./value-budget.ts";
 
@@ -79,8 +79,9 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
 
     getMany: async (keys, valueBytes) => (await inParallel(keys, get)).map(withinBytes(valueBytes)),
 
+    check: checkSizes,
+
     async write(operations, { now }) {
-      for (const operation of operations) checkSizes(operation);
       // Nobody can see what a later operation on the same key replaces.
       const last = new Map(operations.map((operation) => [operation.key, operation]));
       await inParallel([...last.values()], async (operation) => {
@@ -186,19 +187,17 @@ function keyOf(name: string): string {
   return /^\.{1,2}\0+$/.test(name) ? name.slice(0, -1) : name;
 }
 
-/** Throws before anything is sent: the binding would refuse in the middle of a batch. */
+/** KV keeps a key that it would refuse with a byte more, and metadata in an envelope. */
 function checkSizes(operation: WriteOperation): void {
-  const { key } = operation;
-  if (utf8Length(nameOf(key)) > KEY_BYTES) {
-    throw new KvError("too_large", `Workers KV has no room for the key ${quote(key)}: it is kept with one more byte`);
-  }
+  if (utf8Length(nameOf(operation.key)) > KEY_BYTES) throw tooLarge("key", KEY_BYTES - 1);
   if (operation.kind !== "put") return;
   const bytes = utf8Length(JSON.stringify(metadataOf(operation.entry)));
-  if (bytes <= METADATA_BYTES) return;
-  throw new KvError(
-    "too_large",
-    `Expected metadata that takes at most ${METADATA_BYTES} bytes in Workers KV, escapes and envelope included, got ${bytes}`,
-  );
+  if (bytes > METADATA_BYTES) throw tooLarge("metadata", METADATA_BYTES);
+}
+
+function tooLarge(path: "key" | "metadata", limit: number): KvError {
+  const message = `Expected ${path} that takes at most ${limit} bytes in Workers KV, escapes and envelope included`;
+  return new KvError("too_large", message, { issues: [{ path, message }] });
 }
 
 /** The results of a step over items, in their order, a few at a time; rejects with the first error and starts no more. */

@@ -85,6 +85,7 @@ export function adapterSubject(adapter: StorageAdapter, clock: { now: number }):
   }
 
   async function writeOne(operation: WriteOperation): Promise<string> {
+    adapter.check?.(operation);
     if (operation.condition !== undefined && !adapter.capabilities.conditional) throw unsupported("conditional");
     const [outcome] = await adapter.write([operation], { now: clock.now, atomic: false });
     if (outcome === "refused") throw new KvError("precondition_failed", "The condition did not hold");
@@ -126,10 +127,9 @@ export function adapterSubject(adapter: StorageAdapter, clock: { now: number }):
       if (!adapter.capabilities.conditional && operations.some(({ condition }) => condition !== undefined)) {
         throw unsupported("conditional");
       }
-      const outcomes = await adapter.write(
-        operations.map((operation) => operationOf(operation)),
-        { now: clock.now, atomic, valueBytes: Number.MAX_SAFE_INTEGER },
-      );
+      const given = operations.map((operation) => operationOf(operation));
+      for (const operation of given) adapter.check?.(operation);
+      const outcomes = await adapter.write(given, { now: clock.now, atomic, valueBytes: Number.MAX_SAFE_INTEGER });
       return outcomes.map((outcome) =>
         typeof outcome === "string" ? outcome : { found: live(outcome.found)?.text ?? null },
       );

@@ -210,6 +210,24 @@ describe("a batch that can be seen to be wrong is refused whole", () => {
 });
 
 describe("an engine that lacks something", () => {
+  it("and has no room for one operation, refuses a batch whole, and of an import that line only", async () => {
+    const { KvError } = await import("../../src/index.ts");
+    const check = ({ key }: { key: string }) => {
+      if (key !== "bad") return;
+      throw new KvError("too_large", "No room", { issues: [{ path: "key", message: "No room" }] });
+    };
+    await using small = await startService({ runtime: { storage: { ...memoryStorage(), check } } });
+    const operations = ["a", "bad", "c"].map((key) => ({ op: "put", key, value: 1 }));
+    const refused = await small.call("POST", "/v1/kv", { body: { operations } });
+    expect(refused).toMatchObject({ status: 413, json: { issues: [{ path: "operations.1.key" }] } });
+    expect((await small.call("GET", "/v1/kv")).json.data.keys).toEqual([]);
+    const { json } = await small.call("POST", "/admin/import", {
+      body: operations.map(({ key, value }) => JSON.stringify({ key, value })).join("\n"),
+      headers: { "Content-Type": "application/x-ndjson" },
+    });
+    expect(json.data).toMatchObject({ imported: 2, failed: [{ line: 2, error: "too_large" }] });
+  });
+
   it("refuses with 501 before anything is done", async () => {
     const memory = memoryStorage();
     const capabilities = { ...memory.capabilities, conditional: false, atomic: { operations: 2, bytes: 4 } };

@@ -246,12 +246,15 @@ describe("bodies", () => {
     },
   );
 
-  it.each(["application/json", "text/json", "application/problem+json", "Application/JSON; charset=UTF-8"])(
-    "of %s are taken",
-    async (type) => {
-      expect((await put("type", '{"value":1}', { "Content-Type": type })).status).toBe(200);
-    },
-  );
+  it.each([
+    "application/json",
+    "text/json",
+    "application/problem+json",
+    "application/vnd.a+b+json",
+    "Application/JSON; charset=UTF-8",
+  ])("of %s are taken", async (type) => {
+    expect((await put("type", '{"value":1}', { "Content-Type": type })).status).toBe(200);
+  });
 
   it("with a byte order mark are taken, with Content-Encoding refused", async () => {
     expect((await put("bom", '\ufeff{"value":1}')).status).toBe(200);
@@ -268,6 +271,8 @@ describe("where several refusals apply", () => {
     expect(await error("PATCH", "/v1/kv/%ff", { "Content-Type": "text/plain" }, "{")).toBe("method_not_allowed");
     expect(await error("PUT", "/v1/kv/%ff", { "Content-Type": "text/plain" }, "{")).toBe("unsupported_media_type");
     expect(await error("PUT", "/v1/kv/%ff", {}, "{")).toBe("invalid_key");
+    expect(await error("GET", "/v1/kv/", { "If-Match": "zz" })).toBe("invalid_key");
+    expect(await error("DELETE", "/v1/kv/", { "If-Match": "zz" })).toBe("invalid_key");
     expect(await error("PUT", "/v1/kv/a", { "If-None-Match": "*" }, "{")).toBe("invalid_request");
   });
 });
@@ -311,6 +316,7 @@ describe("list", () => {
     "limit=1e2",
     "limit=1&limit=1",
     "unknown=1",
+    "__proto__=1",
     "include=all",
     "cursor=abc",
     "cursor=",
@@ -323,6 +329,17 @@ describe("list", () => {
       status: 400,
       json: { error: "invalid_request" },
     });
+  });
+});
+
+it("a cursor of another storage engine is refused", async () => {
+  await using other = await startService({ runtime: { storage: { ...memoryStorage(), engine: "another" } } });
+  for (const key of ["a", "b"]) await other.call("PUT", `/v1/kv/${key}`, { body: { value: 1 } });
+  const { cursor } = (await other.call("GET", "/v1/kv?limit=1")).json.data;
+  expect((await other.call("GET", `/v1/kv?cursor=${cursor}`)).status).toBe(200);
+  expect(await service.call("GET", `/v1/kv?cursor=${cursor}`)).toMatchObject({
+    status: 400,
+    json: { error: "invalid_request" },
   });
 });
 

@@ -63,7 +63,10 @@ describe("export", () => {
     clock.now = 1_700_000_060_000;
     expect(await exportOf(service)).toBe('{"key":"a/3","value":3}\n');
     expect(await exportOf(service, "?prefix=none")).toBe("");
-    expect((await service.call("GET", "/admin/export?prefix=a&prefix=b")).status).toBe(400);
+    for (const query of ["prefix=a&prefix=b", `prefix=${"a".repeat(513)}`, "prefix=%ff"]) {
+      const refused = await service.call("GET", `/admin/export?${query}`);
+      expect(refused).toMatchObject({ status: 400, json: { error: "invalid_request" } });
+    }
   });
 
   it("is of one moment where the engine has snapshots, and says so", async () => {
@@ -116,10 +119,11 @@ describe("import", () => {
       `{"key":"deep","value":${"[".repeat(513)}${"]".repeat(513)}}`,
       `{"key":"m","value":1,"metadata":"${"x".repeat(1023)}"}`,
       '{"key":"a","value":2}',
+      "\u0000",
     ];
     const { status, json } = await importInto(service, lines.join("\n"));
     expect(status).toBe(200);
-    expect(json.data).toMatchObject({ imported: 3, skipped: 1, failed_total: 7 });
+    expect(json.data).toMatchObject({ imported: 3, skipped: 1, failed_total: 8 });
     expect(json.data.failed.map(({ line, error }: { line: number; error: string }) => [line, error])).toEqual([
       [3, "invalid_request"],
       [4, "invalid_key"],
@@ -128,6 +132,7 @@ describe("import", () => {
       [9, "too_large"],
       [10, "invalid_value"],
       [11, "too_large"],
+      [13, "invalid_request"],
     ]);
     expect(json.data.failed[0].detail).toContain("Malformed JSON at byte 1");
     expect(await exportOf(service)).toBe('{"key":"a","value":2}\n{"key":"b","value":[1.0]}\n');

@@ -10,6 +10,9 @@ import { problemText } from "./routes/respond.ts";
 /** The most that the line and the header of a request may take, in bytes. */
 const HEADER_BYTES = 16_384;
 
+/** How long the refusal of a CONNECT may take on its way. */
+const CONNECT_MS = 500;
+
 /** A server that is not listening yet. */
 export function createHttpServer(app: KvApp): Server {
   const { headersTimeout, bodyTimeout, idleTimeout } = app.timeouts;
@@ -46,9 +49,12 @@ export function createHttpServer(app: KvApp): Server {
   });
   // RFC 9110, section 10.1.1: an expectation that is not known may be ignored.
   server.on("checkExpectation", answer);
-  server.on("connect", (_request, socket) =>
-    refuse(socket, new KvError("method_not_allowed", "CONNECT is not served", { headers: { Allow: METHODS } })),
-  );
+  server.on("connect", (_request, socket) => {
+    // Node has let go of this socket: nobody else hears its errors or ends it.
+    socket.on("error", () => {});
+    setTimeout(() => socket.destroy(), CONNECT_MS).unref();
+    refuse(socket, new KvError("method_not_allowed", "CONNECT is not served", { headers: { Allow: METHODS } }));
+  });
   server.on("clientError", (fault: NodeJS.ErrnoException, socket) => {
     const begun = answers.get(socket);
     const halfway = begun?.headersSent === true && !begun.writableFinished;

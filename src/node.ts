@@ -26,9 +26,9 @@ const GRACE_MS = 10_000;
  * wrong (a `TypeError` that names the variable) or the port cannot be had.
  */
 export async function serve(app: KvApp, { port = 3000, host = "127.0.0.1" }: ServeOptions = {}): Promise<KvServer> {
-  await app.ready();
   const server = createHttpServer(app);
   try {
+    await app.ready();
     await listen(server, port, host);
   } catch (error) {
     await app.close();
@@ -62,6 +62,7 @@ function listenError(error: NodeJS.ErrnoException, port: number, host: string): 
 
 async function shutDown(server: Server, app: KvApp): Promise<void> {
   const closed = app.close();
+  closed.catch(() => {});
   const ended = new Promise<void>((resolve) => server.close(() => resolve()));
   const late = setTimeout(() => server.closeAllConnections(), GRACE_MS);
   // A connection that is kept alive becomes idle only after its answer is out.

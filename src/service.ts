@@ -78,7 +78,8 @@ export function createService(options: ResolvedOptions): Service {
         if (inFlight > 0) await new Promise<void>((resolve) => (idle = resolve));
         closed = true;
         for (const stop of stops) stop();
-        for (const { store } of opened) await store.close();
+        const ends = await Promise.allSettled(opened.map(({ store }) => store.close()));
+        for (const end of ends) if (end.status === "rejected") throw end.reason;
       })();
       return closing;
     },

@@ -113,6 +113,23 @@ describe("what HTTP refuses is the envelope", () => {
     expect(/x-request-id: (.*)/i.exec(answer.head)?.[1]).toBe(answer.json.instance);
   });
 
+  it("a CONNECT that is reset ends nobody else's service, and one that stays open is ended", async () => {
+    const { hostname, port } = new URL(service.url);
+    for (let count = 0; count < 5; count++) {
+      const socket = connect(Number(port), hostname);
+      await new Promise((resolve) => socket.once("connect", resolve));
+      socket.write(`CONNECT x:80 HTTP/1.1\r\n${host}\r\n`, () => socket.resetAndDestroy());
+      await new Promise((resolve) => socket.once("close", resolve));
+    }
+    const open = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
+    open.on("error", () => {}).resume();
+    open.write(`CONNECT x:80 HTTP/1.1\r\n${host}\r\n`);
+    await new Promise((resolve) => open.once("end", resolve));
+    await expect.poll(() => new Promise((done) => open.write("x", (error) => done(error != null)))).toBe(true);
+    open.destroy();
+    expect((await service.call("GET", "/health")).status).toBe(200);
+  });
+
   it("names methods in Allow where CONNECT is refused", async () => {
     expect((await raw(`CONNECT x:80 HTTP/1.1\r\n${host}\r\n`)).head).toMatch(/allow: GET, HEAD, PUT/i);
   });

@@ -56,11 +56,13 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
   }
 
   async function refreshOnce(): Promise<void> {
-    if (fetching === null && now() - triedAt < cooldown) return;
+    // One that has not ended by the next turn never will: the request that began it is gone, on Workers with its fetch.
+    if (now() - triedAt >= cooldown) fetching = null;
+    else if (fetching === null) return;
     fetching ??= refresh().finally(() => {
       fetching = null;
     });
-    await fetching;
+    await Promise.race([fetching, new Promise((resolve) => setTimeout(resolve, 2 * FETCH_MS))]);
   }
 
   return async (header) => {

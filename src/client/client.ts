@@ -1,5 +1,12 @@
 /** The client of a `kv()` service, for any runtime with `fetch`. */
-import { isKvErrorCode, KV_ERROR_CODES, KvError, type KvErrorCode, type KvIssue, statusOf } from "../core/errors.ts";
+import {
+  isKvErrorCode,
+  KV_ERROR_CODES,
+  KvError,
+  type KvErrorCode,
+  type KvErrorInit,
+  statusOf,
+} from "../core/errors.ts";
 
 export { KvError, type KvErrorCode, type KvIssue } from "../core/errors.ts";
 
@@ -112,6 +119,7 @@ export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...optio
   }
 
   async function batch<T>(operations: readonly KvOperation[], { atomic = false } = {}): Promise<KvResult<T>[]> {
+    for (const operation of operations) if (operation.op === "put") checkTimes(operation);
     return (await json<{ data: KvResult<T>[] }>(await call("POST", "", { body: { operations, atomic } }))).data;
   }
 
@@ -163,7 +171,9 @@ export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...optio
 
     batch,
 
-    async put(key, value, { ttl, expiration, metadata, ...conditions } = {}) {
+    async put(key, value, options = {}) {
+      checkTimes(options);
+      const { ttl, expiration, metadata, ...conditions } = options;
       if (isDots(key)) {
         const { etag = "" } = await one({ op: "put", key, value, ttl, expiration, metadata, ...conditions });
         return { etag };
@@ -184,7 +194,7 @@ export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...optio
 
     async *list<T>({ prefix, values, pageSize }: KvListOptions = {}) {
       const query = new URLSearchParams();
-      if (prefix) query.set("prefix", prefix);
+      if (prefix) query.set("prefix", wellFormed(prefix));
       if (values) query.set("include", "values");
       if (pageSize !== undefined) query.set("limit", String(pageSize));
       while (true) {
@@ -213,6 +223,12 @@ function entryOf<T>({ data, etag, metadata, expiration }: Answer<T>, response?: 
   return { value: data, metadata, expiration, etag: etag ?? response?.headers.get("ETag") ?? "" };
 }
 
+/** JSON has no `NaN` and no `Infinity`: as the `null` in their place the value would stay for good. */
+function checkTimes({ ttl = 0, expiration = 0 }: Pick<KvPutOptions, "ttl" | "expiration">): void {
+  if (Number.isFinite(ttl) && Number.isFinite(expiration)) return;
+  throw new KvError("invalid_request", `Expected a finite ttl or expiration, got ${ttl} and ${expiration}`);
+}
+
 /** URL parsers remove these, even percent-encoded: they travel in a batch. */
 function isDots(key: string): boolean {
   return key === "." || key === "..";
@@ -220,9 +236,12 @@ function isDots(key: string): boolean {
 
 /** With its slashes encoded, so that no segment of it is taken for `..`. */
 function at(key: string): string {
-  if (!key.isWellFormed())
-    throw new KvError("invalid_key", "Expected a key that UTF-8 can carry, got a lone surrogate");
-  return `/${encodeURIComponent(key)}`;
+  return `/${encodeURIComponent(wellFormed(key))}`;
+}
+
+function wellFormed(key: string): string {
+  if (key.isWellFormed()) return key;
+  throw new KvError("invalid_key", "Expected a key that UTF-8 can carry, got a lone surrogate");
 }
 
 function fieldsOf({ ifMatch, ifNoneMatch }: KvConditions): Record<string, string | undefined> {
@@ -240,9 +259,13 @@ async function json<T>(response: Response): Promise<T> {
 /** The refusal as the service stated it; what no service of ours said goes by its status. */
 async function errorOf(response: Response): Promise<KvError> {
   const body = await response.json().catch(() => null);
-  const { error, detail, issues } = (body ?? {}) as { error?: unknown; detail?: string; issues?: KvIssue[] };
+  const { error, detail, ...rest } = (body ?? {}) as { error?: unknown; detail?: string } & KvErrorInit;
   const code = isKvErrorCode(error) ? error : codeOf(response.status);
-  return new KvError(code, detail ?? `The service answered ${response.status}`, issues === undefined ? {} : { issues });
+  const { issues, failed } = rest;
+  return new KvError(code, detail ?? `The service answered ${response.status}`, {
+    ...(issues && { issues }),
+    ...(failed && { failed }),
+  });
 }
 
 /** A 404 that is not ours must not look like an empty store. */

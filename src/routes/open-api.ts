@@ -121,7 +121,6 @@ function parameters(path: string, { query, conditions = [] }: OperationDoc): Jso
             name: "key",
             in: "path",
             required: true,
-            description: "Percent-encoded; slashes may stand as they are",
             schema: { type: "string" },
           },
         ]

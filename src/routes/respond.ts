@@ -67,7 +67,9 @@ function stream(pieces: readonly Uint8Array[]): ReadableStream<Uint8Array> {
 
 /** Newline-delimited JSON, made as it is read; `done` is called when it has ended, however it did. */
 export function ndjson(c: Context, lines: AsyncGenerator<Uint8Array>, headers: Headers, done: () => void): Response {
+  let gone = false;
   const end = async () => {
+    gone = true;
     await lines.return(undefined);
     done();
   };
@@ -76,6 +78,7 @@ export function ndjson(c: Context, lines: AsyncGenerator<Uint8Array>, headers: H
       async pull(controller) {
         try {
           const { done: ended, value } = await lines.next();
+          if (gone) return;
           if (!ended) return controller.enqueue(value);
           controller.close();
         } catch (error) {

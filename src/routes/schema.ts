@@ -16,13 +16,13 @@ const PUT_MEMBERS: Readonly<Record<string, Schema>> = {
   ttl: {
     type: ["number", "null"],
     title: "a number of seconds greater than 0, or null",
-    description: "Seconds to live, fractions allowed; `null` is the same as none",
+    description: "Seconds to live, fractions allowed",
     exclusiveMinimum: 0,
   },
   expiration: {
     type: ["number", "null"],
     title: "a number of Unix seconds in the future, or null",
-    description: "When the value expires; at most one of `ttl` and `expiration`",
+    description: "Not beside `ttl`",
   },
   metadata: { description: "Any JSON value, returned with reads and lists; `null` means none" },
 };

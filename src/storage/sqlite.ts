@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListQuery, StorageAdapter, StorageView, StoredEntry } from "./adapter.ts";
@@ -29,7 +30,9 @@ export function sqliteStorage({
 }: SqliteStorageOptions = {}): StorageAdapter {
   if (path === "") throw new TypeError(`path: Expected a file or ":memory:", got ""`);
   if (namespace === "") throw new TypeError(`namespace: Expected a name, got ""`);
-  const database = openDatabase(path);
+  // Once, so that a later change of the working directory does not matter.
+  const file = path === ":memory:" ? path : resolve(path);
+  const database = openDatabase(file);
   const writes = groupedWrites(database, namespace);
   const sweep = database.prepare(
     `DELETE FROM workertown_kv WHERE rowid IN (
@@ -52,7 +55,7 @@ export function sqliteStorage({
     },
     ...reads(database, namespace),
     // In memory there is no second connection to see the moment by.
-    ...(path !== ":memory:" && { snapshot: () => attempt(() => snapshotOf(path, namespace)) }),
+    ...(path !== ":memory:" && { snapshot: () => attempt(() => snapshotOf(file, namespace)) }),
     write: writes.write,
     migrate: () => attempt(() => migrateDatabase(database)),
     sweep: (now, limit) => attempt(() => Number(sweep.run(namespace, now, limit).changes)),

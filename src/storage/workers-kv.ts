@@ -77,7 +77,10 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
 
     get,
 
-    getMany: async (keys, valueBytes) => (await inParallel(keys, get)).map(withinBytes(valueBytes)),
+    getMany(keys, valueBytes) {
+      const within = withinBytes(valueBytes);
+      return inParallel(keys, async (key) => within(await get(key)));
+    },
 
     check: checkSizes,
 

@@ -64,6 +64,19 @@ describe("the client", () => {
     for (const key of ["", "\ud800"]) await expect(client.get(key)).rejects.toMatchObject({ code: "invalid_key" });
   });
 
+  it("refuses times that JSON cannot carry: the value would stay for good", async () => {
+    const client = clientOf();
+    for (const options of [{ ttl: Number.NaN }, { ttl: Infinity }, { expiration: -Infinity }]) {
+      const refused = { code: "invalid_request" };
+      await expect(client.put("a", 1, options)).rejects.toMatchObject(refused);
+      await expect(client.batch([{ op: "put", key: "a", value: 1, ...options }])).rejects.toMatchObject(refused);
+    }
+    expect(await client.get("a")).toBeNull();
+    await client.put("a", 1);
+    const atomic = client.batch([{ op: "put", key: "a", value: 2, ifNoneMatch: "*" }], { atomic: true });
+    await expect(atomic).rejects.toMatchObject({ code: "precondition_failed", failed: [0] });
+  });
+
   it("gathers the gets of one tick into one request where asked", async () => {
     const paths: string[] = [];
     const client = clientOf({

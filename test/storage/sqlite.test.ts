@@ -41,6 +41,24 @@ function spyExec(fail?: (sql: string) => void) {
   return seen;
 }
 
+test("a relative path is resolved once, for exports too", async () => {
+  const before = process.cwd();
+  const storage = (() => {
+    process.chdir(folder);
+    try {
+      return sqliteStorage({ path: "file:odd.sqlite" });
+    } finally {
+      process.chdir(before);
+    }
+  })();
+  await storage.write([put("mine")], { now, atomic: false });
+  const view = await storage.snapshot?.();
+  const page = await view?.list({ prefix: "", cursor: null, limit: 10, valueBytes: null, now });
+  expect(page?.entries.map(({ key }) => key)).toEqual(["mine"]);
+  await view?.close();
+  await storage.close?.();
+});
+
 test("1,000 gets of a batch are one query, but for values that take more than their share", async () => {
   const storage = sqliteStorage({ path });
   const keys = Array.from({ length: 1000 }, (_, index) => `k${index}`);

@@ -149,12 +149,19 @@ export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...optio
       const results = batch(some.map(({ key }) => ({ op: "get", key })));
       for (const [index, { key, resolve }] of some.entries()) {
         resolve(
-          results.then((all) => {
-            const result = all[index];
-            if (result?.success) return entryOf(result);
-            // What had no room in the answer of all is asked for again.
-            return result?.error === "not_found" ? null : get(key);
-          }),
+          results.then(
+            (all) => {
+              const result = all[index];
+              if (result?.success) return entryOf(result);
+              // What had no room in the answer of all is asked for again.
+              return result?.error === "not_found" ? null : get(key);
+            },
+            (error: KvError) => {
+              // One key that is none must not cost the others their values: each is asked for by itself.
+              if (GATHERED_WRONG.includes(error.code)) return get(key);
+              throw error;
+            },
+          ),
         );
       }
     }
@@ -211,6 +218,9 @@ export function createKvClient({ url, apiKey, headers, path = "/v1/kv", ...optio
 
 /** How many gets one batch gathers: what a service takes by default. */
 const GATHERED_MAX = 1000;
+
+/** What a batch is refused for as a whole, for the sake of one of its keys or of their number. */
+const GATHERED_WRONG: readonly KvErrorCode[] = ["invalid_key", "invalid_request", "too_large"];
 
 interface Answer<T> {
   data: T;

@@ -98,7 +98,14 @@ describe("the client", () => {
       [1, "m"],
     ]);
     expect(paths).toEqual(["POST /v1/kv", "POST /v1/kv"]);
-    await Promise.all([expect(clientOf({ gatherGets: true, apiKey: "wrong" }).get("a")).rejects.toThrow()]);
+    const mixed = await Promise.allSettled([client.get("a"), client.get(""), client.get("x".repeat(513))]);
+    expect(mixed).toMatchObject([
+      { value: { value: 1 } },
+      { reason: { code: "invalid_key" } },
+      { reason: { code: "too_large" } },
+    ]);
+    const wrong = clientOf({ gatherGets: true, apiKey: "wrong" });
+    await expect(wrong.get("a")).rejects.toMatchObject({ code: "unauthorized" });
   });
 
   it("says unavailable where nothing answers, and takes no foreign 404 for a missing key", async () => {

@@ -1,6 +1,7 @@
 import type { CompactJWSHeaderParameters, JWK } from "jose";
 import type { Warn } from "../core/env.ts";
 import { KvError } from "../core/errors.ts";
+import { within } from "../core/within.ts";
 
 export interface RemoteJwksOptions {
   url: string;
@@ -56,13 +57,14 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
   }
 
   async function refreshOnce(): Promise<void> {
-    // One that has not ended by the next turn never will: the request that began it is gone, on Workers with its fetch.
-    if (now() - triedAt >= cooldown) fetching = null;
-    else if (fetching === null) return;
+    const age = now() - triedAt;
+    // One that has not ended by then never will: the request that began it is gone, on Workers with its fetch.
+    if (age >= COOLDOWN_MS) fetching = null;
+    if (fetching === null && age < cooldown) return;
     fetching ??= refresh().finally(() => {
       fetching = null;
     });
-    await Promise.race([fetching, new Promise((resolve) => setTimeout(resolve, 2 * FETCH_MS))]);
+    await within(2 * FETCH_MS, fetching);
   }
 
   return async (header) => {

@@ -1,4 +1,5 @@
 import { type Env, variable, type Warn } from "../core/env.ts";
+import { LATE, within } from "../core/within.ts";
 import type { Principal, Scope } from "./principal.ts";
 
 /** One way of proving who one is, configured and ready. */
@@ -37,17 +38,13 @@ const CALLBACK_MS = 5000;
 
 /** What a callback answers, or `null` where it throws or does not answer in 5 s: then nobody gets in. */
 export async function ask<T>(option: string, warn: Warn, callback: () => T | Promise<T>): Promise<T | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer in ${CALLBACK_MS} ms`)), CALLBACK_MS);
-  });
   try {
-    return await Promise.race([callback(), late]);
+    const answer = await within(CALLBACK_MS, callback());
+    if (answer === LATE) throw new Error(`no answer in ${CALLBACK_MS} ms`);
+    return answer;
   } catch (error) {
     warn(`${option} failed, so the request was refused: ${error instanceof Error ? error.message : String(error)}`);
     return null;
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import { KvError } from "../core/errors.ts";
 import { createJsonScanner, type JsonScannerOptions } from "../core/json-scanner.ts";
+import { within } from "../core/within.ts";
 import type { NewEntry } from "../storage/store.ts";
 import type { PutBody } from "./schema.ts";
 
@@ -96,7 +97,10 @@ export async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
   } finally {
     // A client that is still sending would not see a refusal: what is on its way is taken first.
     if (!ended)
-      await Promise.race([drain(reader).catch(() => {}), new Promise((resolve) => setTimeout(resolve, DRAIN_MS))]);
+      await within(
+        DRAIN_MS,
+        drain(reader).catch(() => {}),
+      );
     reader.releaseLock();
   }
 }

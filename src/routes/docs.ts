@@ -51,7 +51,7 @@ export const remove: OperationDoc = {
   operationId: "deleteValue",
   summary: "Delete a value",
   conditions: ["If-Match"],
-  data: { type: "boolean", description: "Whether there was a value; always true where the engine cannot tell" },
+  data: { type: "boolean", description: "Whether there was a value, where the engine can tell" },
   errors: ["invalid_request", "invalid_key", "precondition_failed", "too_large", "unsupported"],
 };
 
@@ -66,7 +66,7 @@ export const list: OperationDoc = {
         items: object({ name: { type: "string" }, etag: { type: "string" }, ...ENTRY, value: ANY }, ["name", "etag"]),
       },
       list_complete: { type: "boolean" },
-      cursor: { type: "string", description: "What the next page takes; absent where the list is complete" },
+      cursor: { type: "string", description: "What the next page takes" },
     },
     ["keys", "list_complete"],
   ),

@@ -11,6 +11,8 @@ type Headers = Readonly<Record<string, string>>;
 
 const encoder = new TextEncoder();
 const NULL = encoder.encode("null");
+/** How every success begins. */
+const OPEN = encoder.encode('{"status":200,"success":true,"data":');
 const RETRY_AFTER_SECONDS = "1";
 export const NDJSON_TYPE = "application/x-ndjson";
 const JSON_TYPE = "application/json";
@@ -29,24 +31,17 @@ export function entry(
   stored: StoredEntry,
   options: { value: boolean; headers?: Headers } = { value: true },
 ): Response {
-  return c.body(
-    concat([
-      encoder.encode('{"status":200,"success":true,"data":'),
-      options.value ? stored.value : NULL,
-      encoder.encode(`${attributes(stored)}}`),
-    ]),
-    200,
-    { "Content-Type": JSON_TYPE, ETag: etag(stored.version), ...options.headers },
-  );
+  return c.body(concat([OPEN, options.value ? stored.value : NULL, encoder.encode(`${attributes(stored)}}`)]), 200, {
+    "Content-Type": JSON_TYPE,
+    ETag: etag(stored.version),
+    ...options.headers,
+  });
 }
 
 /** `data` given as JSON text in pieces, in UTF-8 or as strings. */
 export function text(c: Context, pieces: readonly Piece[]): Response {
-  const bytes = ['{"status":200,"success":true,"data":', ...pieces, "}"].map((piece) =>
-    typeof piece === "string" ? encoder.encode(piece) : piece,
-  );
-  const length = bytes.reduce((sum, piece) => sum + piece.length, 0);
-  return c.body(length > STREAM_BYTES ? stream(bytes) : concat(bytes), 200, { "Content-Type": JSON_TYPE });
+  const bytes = [OPEN, ...pieces, "}"].map((piece) => (typeof piece === "string" ? encoder.encode(piece) : piece));
+  return c.body(lengthOf(bytes) > STREAM_BYTES ? stream(bytes) : concat(bytes), 200, { "Content-Type": JSON_TYPE });
 }
 
 /** A larger answer is not copied into one piece. */
@@ -146,9 +141,13 @@ export function attributes({ metadata, expiresAt }: Pick<StoredEntry, "metadata"
   return `${metadata === null ? "" : `,"metadata":${metadata}`}${expiresAt === null ? "" : `,"expiration":${expiresAt / 1000}`}`;
 }
 
+function lengthOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((length, piece) => length + piece.length, 0);
+}
+
 /** Bytes in one piece. */
 export function concat(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  const bytes = new Uint8Array(lengthOf(pieces));
   let at = 0;
   for (const piece of pieces) {
     bytes.set(piece, at);

@@ -82,7 +82,7 @@ export const BATCH_BODY: Schema = {
     operations: {
       type: "array",
       title: "a list of operations",
-      description: "In their order; `limits.batch` at most, 1,000 by default",
+      description: "In their order",
       items: {
         title: "an operation",
         anyOf: [operation("get"), operation("put", PUT_MEMBERS, ["value"]), operation("delete")],

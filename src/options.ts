@@ -9,7 +9,7 @@ import type { Runtime, RuntimeFactory } from "./runtimes/runtime.ts";
 
 export type CorsOptions = NonNullable<Parameters<typeof cors>[0]>;
 
-/** How long `serve` waits for a client, in seconds. Other runtimes have their own. */
+/** How long `serve` waits for a client, and any runtime for its storage, in seconds. */
 export interface Timeouts {
   /** For the whole header of a request. */
   headersTimeout: number;
@@ -17,9 +17,16 @@ export interface Timeouts {
   bodyTimeout: number;
   /** For the next request on a connection that is kept alive. */
   idleTimeout: number;
+  /** For an answer of the storage; after it the caller gets `503`. */
+  storageTimeout: number;
 }
 
-const DEFAULT_TIMEOUTS: Readonly<Timeouts> = { headersTimeout: 15, bodyTimeout: 300, idleTimeout: 65 };
+const DEFAULT_TIMEOUTS: Readonly<Timeouts> = {
+  headersTimeout: 15,
+  bodyTimeout: 300,
+  idleTimeout: 65,
+  storageTimeout: 5,
+};
 
 /** Called with every unforeseen error, where Sentry and its like are plugged in. */
 export type OnError = (error: unknown, context: { requestId: string; request: Request }) => void;
@@ -143,6 +150,7 @@ const SCHEMA = object({
     headersTimeout: SECONDS,
     bodyTimeout: SECONDS,
     idleTimeout: SECONDS,
+    storageTimeout: SECONDS,
   }),
   logger: orFalse({ type: "function", title: "a function or false" }),
   onError: FUNCTION,

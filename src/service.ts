@@ -1,11 +1,10 @@
 /** What stands behind the routes: one store and one authenticator for each set of values read from the environment. */
-import { defaultRuntime, readEnv } from "#runtime";
+import { defaultRuntime, readEnv, startSweeper } from "#runtime";
 import { type Authenticator, createAuthenticator } from "./auth/authenticate.ts";
 import type { Env } from "./core/env.ts";
 import { KvError } from "./core/errors.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { createStore, type Store } from "./storage/store.ts";
-import { startSweeper } from "./storage/sweeper.ts";
 
 export interface Instance {
   store: Store;
@@ -43,13 +42,11 @@ export function createService(options: ResolvedOptions): Service {
       env,
     );
     now = runtime.now ?? now;
-    const sweeper = startSweeper(storage, {
-      now,
-      onError: (error) => warn(`Expired entries could not be removed: ${(error as Error).message}`),
-    });
-    const instance = { store: createStore(storage, { limits: options.limits, now }), authenticator };
+    const { limits, timeouts } = options;
+    const store = createStore(storage, { limits, timeout: timeouts.storageTimeout, now, version: runtime.version });
+    const instance = { store, authenticator };
     opened.push(instance);
-    stops.push(() => sweeper.stop());
+    stops.push(startSweeper(storage, now, warn));
     return instance;
   });
 

@@ -51,7 +51,7 @@ export const remove: OperationDoc = {
   operationId: "deleteValue",
   summary: "Delete a value",
   conditions: ["If-Match"],
-  data: { type: "boolean", description: "Whether there was a value, where the engine can tell" },
+  data: { type: "boolean", description: "Whether there was a value" },
   errors: ["invalid_request", "invalid_key", "precondition_failed", "too_large", "unsupported"],
 };
 
@@ -66,39 +66,37 @@ export const list: OperationDoc = {
         items: object({ name: { type: "string" }, etag: { type: "string" }, ...ENTRY, value: ANY }, ["name", "etag"]),
       },
       list_complete: { type: "boolean" },
-      cursor: { type: "string", description: "What the next page takes" },
+      cursor: { type: "string", description: "For the next page" },
     },
     ["keys", "list_complete"],
   ),
   errors: ["invalid_request"],
 };
 
-const RESULT = {
-  ...object(
-    {
-      status: { type: "integer" },
-      success: { type: "boolean" },
-      data: ANY,
-      etag: { type: "string" },
-      ...ENTRY,
-      error: { enum: KV_ERROR_CODES },
-      detail: { type: "string" },
-    },
-    ["status", "success", "data"],
-  ),
-};
+const RESULT = object(
+  {
+    status: { type: "integer" },
+    success: { type: "boolean" },
+    data: ANY,
+    etag: { type: "string" },
+    ...ENTRY,
+    error: { enum: KV_ERROR_CODES },
+    detail: { type: "string" },
+  },
+  ["status", "success", "data"],
+);
 
 export const batch: OperationDoc = {
   operationId: "runBatch",
   summary: "Run several operations",
   body: BATCH_BODY,
-  data: { type: "array", items: RESULT, description: "One answer an operation, in their order" },
+  data: { type: "array", items: RESULT, description: "One answer an operation" },
   errors: WRITE_ERRORS,
 };
 
 export const info: OperationDoc = {
   operationId: "getInfo",
-  summary: "What this instance is and accepts",
+  summary: "This instance",
   data: object({
     version: { type: "string" },
     storage: object({ engine: { type: "string" }, capabilities: { type: "object" } }),
@@ -119,7 +117,7 @@ export const migrate: OperationDoc = {
 
 export const exportAll: OperationDoc = {
   operationId: "exportEntries",
-  summary: "Every entry, one a line",
+  summary: "Export entries",
   query: EXPORT_QUERY,
   type: NDJSON_TYPE,
   data: null,
@@ -129,12 +127,12 @@ export const exportAll: OperationDoc = {
 
 export const importAll: OperationDoc = {
   operationId: "importEntries",
-  summary: "Store the lines of an export",
+  summary: "Import entries",
   body: ENTRY_LINE,
   bodyType: NDJSON_TYPE,
   data: object({
     imported: { type: "integer" },
-    skipped: { type: "integer", description: "Lines whose expiration has passed" },
+    skipped: { type: "integer", description: "Expired lines" },
     failed: {
       type: "array",
       items: object({ line: { type: "integer" }, error: { enum: KV_ERROR_CODES }, detail: { type: "string" } }),
@@ -147,14 +145,14 @@ export const importAll: OperationDoc = {
 
 export const health: OperationDoc = {
   operationId: "getHealth",
-  summary: "Whether the process serves",
+  summary: "Liveness",
   data: { const: "OK" },
   errors: [],
 };
 
 export const ready: OperationDoc = {
   operationId: "getReady",
-  summary: "Whether the storage serves",
+  summary: "Readiness",
   data: { const: "OK" },
   errors: [],
 };

@@ -115,16 +115,7 @@ const FIELDS: Readonly<Record<string, JsonSchema>> = {
 function parameters(path: string, { query, conditions = [] }: OperationDoc): JsonSchema[] {
   const properties = query?.properties ?? {};
   return [
-    ...(path.includes(":key")
-      ? [
-          {
-            name: "key",
-            in: "path",
-            required: true,
-            schema: { type: "string" },
-          },
-        ]
-      : []),
+    ...(path.includes(":key") ? [{ name: "key", in: "path", required: true, schema: { type: "string" } }] : []),
     ...Object.entries(properties).map(([name, schema]) => ({ name, in: "query", schema })),
     ...conditions.map((name) => ({ name, in: "header", schema: { type: "string" }, example: '"a4Xw_0fBq2Z1"' })),
   ];

@@ -18,3 +18,8 @@ export const defaultRuntime: RuntimeFactory = ({ database }, env) => {
   }
   return { storage: workersKvStorage(binding as KvNamespaceLike) };
 };
+
+/** Nothing: a Worker only runs while it answers. KV removes what expires, the other engines do so as they write. */
+export function startSweeper(): () => void {
+  return () => {};
+}

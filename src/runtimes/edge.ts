@@ -1,6 +1,8 @@
 import type { Env } from "../core/env.ts";
 import type { RuntimeFactory } from "./runtime.ts";
 
+export { startSweeper } from "../storage/sweeper.ts";
+
 /** What the platform passes with a request. */
 export function readEnv(bindings: unknown): Env {
   return (bindings ?? {}) as Env;

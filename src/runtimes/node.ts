@@ -1,25 +1,34 @@
 /** Node, Bun and Deno: all of them have `node:process` and `node:sqlite`. */
 import process from "node:process";
 import { type Env, variable } from "../core/env.ts";
+import type { StorageAdapter } from "../storage/adapter.ts";
 import { sqliteStorage } from "../storage/sqlite.ts";
 import type { RuntimeFactory } from "./runtime.ts";
+
+export { startSweeper } from "../storage/sweeper.ts";
 
 /** The variables of the process. */
 export function readEnv(_bindings?: unknown): Env {
   return process.env;
 }
 
-/** What `database` names: an SQLite file, `kv.sqlite` by default, or `:memory:`. */
-export const defaultRuntime: RuntimeFactory = ({ database, warn }, env) => ({
-  storage: sqliteStorage({ path: pathOf(variable(env, database, warn) ?? "kv.sqlite", database) }),
-});
-
-/** A file's path or `:memory:`; throws a `TypeError` on a URL without quoting more than its scheme. */
-function pathOf(value: string, name: string): string {
-  const [, scheme] = /^([^/]*):\/\//.exec(value) ?? [];
-  if (scheme === undefined) return value;
+/**
+ * What `database` names: an SQLite file, `kv.sqlite` by default, `:memory:`, or the URL of an engine. Throws a `TypeError`
+ * that quotes no more of a URL than its scheme.
+ */
+export const defaultRuntime: RuntimeFactory = async ({ database, warn }, env) => {
+  const given = variable(env, database, warn) ?? "kv.sqlite";
+  const [, scheme] = /^([^/]*):\/\//.exec(given) ?? [];
+  if (scheme === undefined) return { storage: sqliteStorage({ path: given }) };
+  const open = ENGINES[scheme.toLowerCase()];
+  if (open !== undefined) return { storage: await open(given) };
   const shown = /^[a-z][a-z0-9+.-]*$/i.test(scheme) ? `"${scheme}://…"` : "a URL";
   throw new TypeError(
-    `${name}: expected a file such as ./kv.sqlite, or ":memory:"; got ${shown}, which no engine serves`,
+    `${database}: expected a file such as ./kv.sqlite, ":memory:" or a URL of ${Object.keys(ENGINES).join(", ")}; got ${shown}, which no engine serves`,
   );
-}
+};
+
+/** The engines by the scheme of their URLs, loaded when one is named. */
+const ENGINES: Readonly<Record<string, (url: string) => Promise<StorageAdapter>>> = {
+  // postgres: async (url) => (await import("../storage/postgres.ts")).postgresStorage({ url }),
+};

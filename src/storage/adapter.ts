@@ -9,7 +9,13 @@ import type { Condition, StoredEntry } from "../core/entry.ts";
 
 export type { Condition, StoredEntry } from "../core/entry.ts";
 
-/** A value now or later: an engine in the same process need not wait. */
+/**
+ * A value now or later: an engine in the same process need not wait.
+ *
+ * What the engine itself cannot do at the moment, a connection that is lost or a server that is down, rejects with a
+ * `KvError` `unavailable`. The store waits for an answer for `limits.storageTimeout`; the adapter sees to it that every
+ * call ends some time, for the store counts those that have not and asks no more than so many at once.
+ */
 export type Awaitable<T> = T | Promise<T>;
 
 export interface StorageAdapter {
@@ -43,7 +49,11 @@ export interface StorageAdapter {
   /** What a walk sees that is to show one moment, whatever is written meanwhile; it is closed when the walk has ended. */
   snapshot?(): Awaitable<StorageView>;
 
-  /** Creates or upgrades what the engine needs and names the steps that ran; safe when called twice at once. */
+  /**
+   * Creates or upgrades what the engine needs and names the steps that ran; safe when called twice at once, by several
+   * instances too. An adapter does so by itself before its first answer (`migrateFirst`). Throws `unavailable` where a
+   * newer version has made what is there.
+   */
   migrate?(): Awaitable<string[]>;
 
   /** Removes up to `limit` entries that expired at or before `now`, in one short step, and says how many went. */

@@ -5,6 +5,9 @@ import { quote } from "../core/key.ts";
 import { BATCH_BYTES } from "../core/limits.ts";
 import type { FoundEntry, StorageAdapter, WriteOperation, WriteOutcome } from "./adapter.ts";
 
+/** What a batch asks of the engine. */
+export type BatchAdapter = Required<Pick<StorageAdapter, "getMany" | "write">>;
+
 /** What became of one operation. */
 export type BatchResult =
   | { kind: "entry"; entry: FoundEntry }
@@ -16,7 +19,7 @@ export type BatchResult =
 
 /** Runs checked operations, each for itself; what an engine refuses of one is that one's answer. */
 export async function runBatch(
-  adapter: StorageAdapter,
+  adapter: BatchAdapter,
   operations: readonly WriteOperation[],
   now: number,
 ): Promise<BatchResult[]> {
@@ -40,7 +43,7 @@ export async function runBatch(
 
 /** Runs checked operations as one; throws `precondition_failed` with those that `failed` where a condition did not hold. */
 export async function runAtomic(
-  adapter: StorageAdapter,
+  adapter: BatchAdapter,
   operations: readonly WriteOperation[],
   now: number,
 ): Promise<BatchResult[]> {
@@ -69,13 +72,13 @@ function runsOf(operations: readonly WriteOperation[]): WriteOperation[][] {
   return runs;
 }
 
-async function readRun(adapter: StorageAdapter, run: WriteOperation[], now: number, budget: number) {
+async function readRun(adapter: BatchAdapter, run: WriteOperation[], now: number, budget: number) {
   const keys = run.map(({ key }) => key);
-  const found = await (adapter.getMany?.(keys, budget) ?? Promise.all(keys.map((key) => adapter.get(key))));
+  const found = await adapter.getMany(keys, budget);
   return run.map((operation, index) => resultOf(operation, { found: found[index] ?? null }, now));
 }
 
-async function writeRun(adapter: StorageAdapter, run: WriteOperation[], now: number) {
+async function writeRun(adapter: BatchAdapter, run: WriteOperation[], now: number) {
   const outcomes = await adapter.write(run, { now, atomic: false });
   return run.map((operation, index) => resultOf(operation, outcomes[index] as WriteOutcome, now));
 }

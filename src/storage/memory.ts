@@ -1,6 +1,7 @@
-import { conditionHolds, isLive } from "../core/entry.ts";
+import { isLive } from "../core/entry.ts";
 import { compareKeys } from "../core/key.ts";
-import type { ListedEntry, StorageAdapter, StoredEntry, WriteOutcome } from "./adapter.ts";
+import type { ListedEntry, StorageAdapter, StoredEntry } from "./adapter.ts";
+import { decide } from "./decide.ts";
 import { withinBytes } from "./value-budget.ts";
 
 /**
@@ -36,20 +37,9 @@ export function memoryStorage(): StorageAdapter {
 
     getMany: (keys, valueBytes) => keys.map((key) => entries.get(key) ?? null).map(withinBytes(valueBytes)),
 
-    write(operations, { now, atomic, valueBytes = 0 }) {
-      const within = withinBytes(valueBytes);
-      const staged = new Map<string, StoredEntry | null>();
-      const outcomes = operations.map(({ key, condition, ...operation }): WriteOutcome => {
-        const current = staged.has(key) ? staged.get(key) : entries.get(key);
-        const live = current && isLive(current, now) ? current : null;
-        if (!conditionHolds(condition, live?.version ?? null)) return "refused";
-        if (operation.kind === "get") return { found: within(live) };
-        staged.set(key, operation.kind === "put" ? operation.entry : null);
-        return operation.kind === "put" ? "written" : live ? "deleted" : "absent";
-      });
-      if (!atomic || !outcomes.includes("refused")) {
-        for (const [key, entry] of staged) store(key, entry);
-      }
+    write(operations, options) {
+      const { outcomes, changes } = decide(operations, options, (key) => entries.get(key) ?? null);
+      for (const [key, entry] of changes) store(key, entry);
       return outcomes;
     },
 

@@ -3,7 +3,9 @@ import { type Condition, type Expiry, expiresAtOf, isLive, type StoredEntry } fr
 import { KvError, type KvIssue } from "../core/errors.ts";
 import { checkKey, utf8Length } from "../core/key.ts";
 import { LIST_VALUE_BYTES, type Limits, WALK_LIMIT, WALK_VALUE_BYTES } from "../core/limits.ts";
+import { LATE, within } from "../core/within.ts";
 import type {
+  Awaitable,
   ListedEntry,
   ListResult,
   StorageAdapter,
@@ -11,7 +13,7 @@ import type {
   WriteOperation,
   WriteOutcome,
 } from "./adapter.ts";
-import { type BatchResult, runAtomic, runBatch } from "./batch.ts";
+import { type BatchAdapter, type BatchResult, runAtomic, runBatch } from "./batch.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 
 /** A value to store: checked JSON text, with when it expires. */
@@ -69,7 +71,7 @@ export interface Store {
   load(entries: readonly LoadedEntry[]): Promise<LoadOutcome[]>;
   /** The steps that ran. */
   migrate(): Promise<string[]>;
-  /** Resolves when the engine answers. */
+  /** Resolves when the engine answers, rejects in under a second where it does not. */
   ping(): Promise<void>;
   close(): Promise<void>;
 }
@@ -79,12 +81,20 @@ export interface StoreOptions {
   /** Epoch milliseconds. */
   now(): number;
   /** Makes the version of one write; 72 random bits by default. */
-  version?(): string;
+  version?: (() => string) | undefined;
+  /** How long an answer of the engine may take, in seconds. */
+  timeout: number;
 }
+
+/** How many calls may wait for the engine at once; more are refused at once. */
+const CALLS = 1000;
+/** How long `ping` waits at most, in seconds. */
+const PING_TIMEOUT = 0.8;
+const OUTCOME_UNKNOWN = "; the outcome of the write is unknown";
 
 /** A store over an adapter. Everything that it throws on purpose is a `KvError`. */
 export function createStore(adapter: StorageAdapter, options: StoreOptions): Store {
-  const { now, version = randomVersion } = options;
+  const { now, version = randomVersion, timeout } = options;
   const { capabilities } = adapter;
   const limits: Limits = {
     ...options.limits,
@@ -92,6 +102,23 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     value: Math.min(options.limits.value, capabilities.maxValue),
     metadata: Math.min(options.limits.metadata, capabilities.maxMetadata),
   };
+
+  let calls = 0;
+
+  /** What the engine answers; rejects with `unavailable` where that takes too long or too many wait already. */
+  async function ask<T>(call: () => Awaitable<T>, unknown = "", seconds = timeout): Promise<T> {
+    if (calls >= CALLS) throw new KvError("unavailable", "The storage is overloaded");
+    const answer = call();
+    if (!(answer instanceof Promise)) return answer;
+    calls += 1;
+    const end = () => {
+      calls -= 1;
+    };
+    answer.then(end, end);
+    const result = await within(seconds * 1000, answer);
+    if (result !== LATE) return result;
+    throw new KvError("unavailable", `The storage did not answer in ${seconds} s${unknown}`);
+  }
 
   /** What the adapter is given for an operation; throws where it cannot be. */
   function checked(operation: BatchOperation, at: number): WriteOperation {
@@ -154,12 +181,12 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
   const scopeOf = (prefix: string) => `${adapter.engine} ${prefix}`;
 
   async function* pages(prefix: string): AsyncGenerator<ListedEntry[], void, void> {
-    const view = (await adapter.snapshot?.()) ?? { list: adapter.list, close: () => {} };
+    const view = (await ask(() => adapter.snapshot?.())) ?? { list: adapter.list, close: () => {} };
     const query = { prefix, limit: WALK_LIMIT, valueBytes: WALK_VALUE_BYTES };
     try {
       let cursor: string | null = null;
       do {
-        const page: ListResult = await view.list({ ...query, cursor, now: now() });
+        const page: ListResult = await ask(() => view.list({ ...query, cursor, now: now() }));
         const at = now();
         yield page.entries.filter((entry) => isLive(entry, at));
         cursor = page.cursor;
@@ -169,10 +196,17 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     }
   }
 
+  /** The adapter as batches use it. */
+  const asked: BatchAdapter = {
+    getMany: (keys, valueBytes) =>
+      ask(() => adapter.getMany?.(keys, valueBytes) ?? Promise.all(keys.map((key) => adapter.get(key)))),
+    write: (operations, options) => ask(() => adapter.write(operations, options), OUTCOME_UNKNOWN),
+  };
+
   async function writeOne(operation: BatchOperation): Promise<[WriteOperation, WriteOutcome | undefined]> {
     const at = now();
     const write = checked(operation, at);
-    const [outcome] = await adapter.write([write], { now: at, atomic: false });
+    const [outcome] = await ask(() => adapter.write([write], { now: at, atomic: false }), OUTCOME_UNKNOWN);
     if (outcome === "refused") {
       throw new KvError("precondition_failed", "The condition did not hold; nothing was changed");
     }
@@ -185,7 +219,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     limits,
 
     async get(key) {
-      const entry = await adapter.get(checkKey(key, limits.key));
+      const entry = await ask(() => adapter.get(checkKey(key, limits.key)));
       return entry !== null && isLive(entry, now()) ? entry : null;
     },
 
@@ -204,7 +238,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
       const checkedOperations = checkedAll(operations, at);
       if (atomic) checkAtomic(checkedOperations);
       if (checkedOperations.length === 0) return [];
-      const results = await (atomic ? runAtomic : runBatch)(adapter, checkedOperations, at);
+      const results = await (atomic ? runAtomic : runBatch)(asked, checkedOperations, at);
       if (capabilities.reportsDelete) return results;
       return results.map((result) => (result.kind === "deleted" ? { ...result, existed: true } : result));
     },
@@ -212,13 +246,14 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     async list({ prefix, limit, cursor, values }) {
       checkPrefix(prefix, limits.key);
       const at = now();
-      const page = await adapter.list({
+      const query = {
         prefix,
         limit,
         cursor: cursor === null ? null : decodeCursor(cursor, scopeOf(prefix)),
         valueBytes: values ? LIST_VALUE_BYTES : null,
         now: at,
-      });
+      };
+      const page = await ask(() => adapter.list(query));
       return {
         entries: page.entries.filter((entry) => isLive(entry, at)),
         cursor: page.cursor === null ? null : encodeCursor(page.cursor, scopeOf(prefix)),
@@ -244,7 +279,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
           throw error;
         }
       });
-      if (writes.length > 0) await adapter.write(writes, { now: at, atomic: false });
+      if (writes.length > 0) await asked.write(writes, { now: at, atomic: false });
       return outcomes;
     },
 
@@ -253,7 +288,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     },
 
     async ping() {
-      await adapter.get("ready");
+      await ask(() => adapter.get("ready"), "", Math.min(timeout, PING_TIMEOUT));
     },
 
     async close() {

@@ -1,10 +1,5 @@
+import type { Warn } from "../core/env.ts";
 import type { StorageAdapter } from "./adapter.ts";
-
-export interface SweeperOptions {
-  /** Epoch milliseconds. */
-  now(): number;
-  onError(error: unknown): void;
-}
 
 /** How many entries one step removes, so that nobody waits long for it. */
 export const SWEEP_LIMIT = 200;
@@ -12,10 +7,14 @@ export const SWEEP_LIMIT = 200;
 export const SWEEP_BUSY_MS = 100;
 export const SWEEP_IDLE_MS = 30_000;
 
-/** Removes what has expired from the disk, in the background and in small steps, where the engine does not by itself. */
-export function startSweeper(storage: StorageAdapter, { now, onError }: SweeperOptions): { stop(): void } {
+/**
+ * Removes what has expired from the engine, in the background and in small steps; ends when what it returns is called.
+ * A step that fails is told once, until one succeeds again.
+ */
+export function startSweeper(storage: StorageAdapter, now: () => number, warn: Warn): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let stopped = storage.sweep === undefined;
+  let failing = false;
 
   function wait(milliseconds: number): void {
     if (stopped) return;
@@ -28,17 +27,17 @@ export function startSweeper(storage: StorageAdapter, { now, onError }: SweeperO
     let removed = 0;
     try {
       removed = (await storage.sweep?.(now(), SWEEP_LIMIT)) ?? 0;
+      failing = false;
     } catch (error) {
-      if (!stopped) onError(error);
+      if (!stopped && !failing) warn(`Expired entries could not be removed: ${(error as Error).message}`);
+      failing = true;
     }
     wait(removed === SWEEP_LIMIT ? SWEEP_BUSY_MS : SWEEP_IDLE_MS);
   }
 
   wait(SWEEP_BUSY_MS);
-  return {
-    stop() {
-      stopped = true;
-      clearTimeout(timer);
-    },
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
   };
 }

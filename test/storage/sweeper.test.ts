@@ -26,30 +26,36 @@ async function filled(expired: number) {
 
 it("removes what has expired in small steps, at once where there is more, and nothing else", async () => {
   const { storage, count } = await filled(SWEEP_LIMIT * 2 + 1);
-  const sweeper = startSweeper(storage, { now: () => NOW, onError: expect.unreachable });
+  const stop = startSweeper(storage, () => NOW, expect.unreachable);
   expect(await count()).toBe(SWEEP_LIMIT * 2 + 3);
   for (const left of [SWEEP_LIMIT + 3, 3, 2, 2]) {
     await vi.advanceTimersByTimeAsync(SWEEP_BUSY_MS);
     expect(await count()).toBe(left);
   }
   expect(await storage.get("later")).not.toBeNull();
-  sweeper.stop();
+  stop();
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it("reports a failure and tries again later", async () => {
-  const errors: unknown[] = [];
-  const error = new Error("busy");
-  const sweep = vi.fn(() => Promise.reject(error));
-  const sweeper = startSweeper({ ...memoryStorage(), sweep }, { now: () => NOW, onError: (e) => errors.push(e) });
-  await vi.advanceTimersByTimeAsync(SWEEP_BUSY_MS);
-  await vi.advanceTimersByTimeAsync(SWEEP_IDLE_MS);
-  expect(errors).toEqual([error, error]);
-  sweeper.stop();
+it("tries again after a failure, and reports it once until it has succeeded", async () => {
+  const warnings: string[] = [];
+  const warning = "Expired entries could not be removed: busy";
+  const sweep = vi.fn((): Promise<number> => Promise.reject(new Error("busy")));
+  const stop = startSweeper(
+    { ...memoryStorage(), sweep },
+    () => NOW,
+    (message) => warnings.push(message),
+  );
+  await vi.advanceTimersByTimeAsync(SWEEP_BUSY_MS + SWEEP_IDLE_MS);
+  expect([sweep.mock.calls.length, warnings]).toEqual([2, [warning]]);
+  sweep.mockResolvedValueOnce(0);
+  await vi.advanceTimersByTimeAsync(SWEEP_IDLE_MS * 2);
+  expect([sweep.mock.calls.length, warnings]).toEqual([4, [warning, warning]]);
+  stop();
 });
 
 it("does nothing where the engine needs none", () => {
   const { sweep: _, ...storage } = memoryStorage();
-  startSweeper(storage, { now: () => NOW, onError: expect.unreachable });
+  startSweeper(storage, () => NOW, expect.unreachable);
   expect(vi.getTimerCount()).toBe(0);
 });

@@ -5,7 +5,7 @@ import { memoryStorage } from "../../src/storage/memory.ts";
 import { sqliteStorage } from "../../src/storage/sqlite.ts";
 import { storageConformance } from "../../src/testing/conformance.ts";
 import { KEY, startService, type TestService } from "../support.ts";
-import { clientSubject } from "./subject.ts";
+import { serviceSubject } from "./subject.ts";
 
 let service: TestService;
 
@@ -132,30 +132,8 @@ for (const [engine, make] of Object.entries({
       it(name, async () => {
         const clock = { now: Date.now() };
         await using own = await startService({ runtime: { storage: make(), now: () => clock.now } });
-        const client = createKvClient({ url: own.url, apiKey: KEY });
-        const list = async ({ prefix = "", limit = 1000, cursor, values }: Parameters<typeof listQuery>[0]) =>
-          (await own.call("GET", `/v1/kv?${listQuery({ prefix, limit, cursor, values })}`)).json.data;
-        await run(clientSubject(client, { capabilities, clock, list }));
+        await run(serviceSubject(own, capabilities, clock));
       });
     }
-  });
-}
-
-function listQuery({
-  prefix = "",
-  limit,
-  cursor,
-  values,
-}: {
-  prefix?: string;
-  limit?: number;
-  cursor?: string | undefined;
-  values?: boolean | undefined;
-}) {
-  return new URLSearchParams({
-    prefix,
-    limit: String(limit),
-    ...(cursor !== undefined && { cursor }),
-    ...(values && { include: "values" }),
   });
 }

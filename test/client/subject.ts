@@ -1,5 +1,8 @@
-import type { KvClient, KvOperation } from "../../src/client/client.ts";
+import { createKvClient, type KvClient, type KvOperation } from "../../src/client/client.ts";
+import type { StorageCapabilities } from "../../src/storage/adapter.ts";
 import type { Subject, SubjectEntry, SubjectListed, SubjectOutcome } from "../../src/testing/conformance.ts";
+
+import { KEY, type TestService } from "../support.ts";
 
 interface Found {
   etag: string;
@@ -8,7 +11,7 @@ interface Found {
 }
 
 /** The conformance suite's view of a service through its client. Values pass through `JSON.parse` on the way. */
-export function clientSubject(
+function clientSubject(
   client: KvClient,
   { capabilities, clock, list }: Pick<Subject, "capabilities" | "clock"> & { list: ListPage },
 ): Subject {
@@ -69,7 +72,23 @@ export function clientSubject(
   };
 }
 
-export type ListPage = (query: {
+/** The suite's view of a service, by its client over HTTP; pages are asked for as they are, since the client walks them. */
+export function serviceSubject(
+  service: TestService,
+  capabilities: StorageCapabilities,
+  clock: { now: number },
+): Subject {
+  const client = createKvClient({ url: service.url, apiKey: KEY });
+  const list: ListPage = async ({ prefix = "", limit = 1000, cursor, values }) => {
+    const query = new URLSearchParams({ prefix, limit: String(limit) });
+    if (cursor !== undefined) query.set("cursor", cursor);
+    if (values) query.set("include", "values");
+    return (await service.call("GET", `/v1/kv?${query}`)).json.data;
+  };
+  return clientSubject(client, { capabilities, clock, list });
+}
+
+type ListPage = (query: {
   prefix?: string;
   limit?: number;
   cursor?: string;

@@ -49,6 +49,14 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
+/** A further connection to a database that is open already. */
+export function connectDatabase(path: string): DatabaseSync {
+  const database = new DatabaseSync(path);
+  database.exec(`PRAGMA busy_timeout = ${SERVING_BUSY_MS}`);
+  database.exec("PRAGMA synchronous = FULL");
+  return database;
+}
+
 /** Runs the steps that have not run and names them; safe when several processes do so at once. */
 export function migrateDatabase(database: DatabaseSync): string[] {
   if (versionOf(database) === MIGRATIONS.length) return [];

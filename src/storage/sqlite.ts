@@ -4,7 +4,8 @@ import { DatabaseSync } from "node:sqlite";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListQuery, StorageAdapter, StorageView, StoredEntry } from "./adapter.ts";
 import { failureOf, migrateDatabase, openDatabase } from "./sqlite-open.ts";
-import { groupedWrites } from "./sqlite-write.ts";
+import { writerThread } from "./sqlite-thread.ts";
+import { localWriter } from "./sqlite-write.ts";
 
 export interface SqliteStorageOptions {
   /** A file, made where there is none, or `:memory:`. Default `kv.sqlite` in the working directory. */
@@ -33,11 +34,8 @@ export function sqliteStorage({
   // Once, so that a later change of the working directory does not matter.
   const file = path === ":memory:" ? path : resolve(path);
   const database = openDatabase(file);
-  const writes = groupedWrites(database, namespace);
-  const sweep = database.prepare(
-    `DELETE FROM workertown_kv WHERE rowid IN (
-      SELECT rowid FROM workertown_kv WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?)`,
-  );
+  const here = () => localWriter(database, namespace);
+  const writer = file === ":memory:" ? here() : writerThread({ path: file, namespace }, here);
 
   return {
     engine: "sqlite",
@@ -56,11 +54,11 @@ export function sqliteStorage({
     ...reads(database, namespace),
     // In memory there is no second connection to see the moment by.
     ...(path !== ":memory:" && { snapshot: () => attempt(() => snapshotOf(file, namespace)) }),
-    write: writes.write,
+    write: writer.write,
     migrate: () => attempt(() => migrateDatabase(database)),
-    sweep: (now, limit) => attempt(() => Number(sweep.run(namespace, now, limit).changes)),
+    sweep: writer.sweep,
     async close() {
-      await writes.settled();
+      await writer.close();
       database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
       database.close();
     },

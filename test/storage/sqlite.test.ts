@@ -1,13 +1,19 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { DatabaseSync, StatementSync } from "node:sqlite";
 import { promisify } from "node:util";
+import type { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { Condition, WriteOperation } from "../../src/storage/adapter.ts";
+import { KvError } from "../../src/core/errors.ts";
+import type { Condition, StorageAdapter, WriteOperation } from "../../src/storage/adapter.ts";
 import { sqliteStorage } from "../../src/storage/sqlite.ts";
+import { openDatabase } from "../../src/storage/sqlite-open.ts";
+import { writerThread } from "../../src/storage/sqlite-thread.ts";
+import { localWriter } from "../../src/storage/sqlite-write.ts";
 
+const run = promisify(execFile);
 let folder: string;
 let path: string;
 const now = 1_000_000;
@@ -82,9 +88,93 @@ test("1,000 gets of a batch are one query, but for values that take more than th
   await storage.close?.();
 });
 
+/** A storage that writes by the thread of the test, whose statements it can watch. */
+function onThisThread(path: string): StorageAdapter {
+  const database = openDatabase(path);
+  const writer = localWriter(database, "default");
+  const storage = sqliteStorage({ path });
+  return {
+    ...storage,
+    write: writer.write,
+    async close() {
+      await writer.close();
+      database.close();
+      await storage.close?.();
+    },
+  };
+}
+
+describe("the thread that writes", () => {
+  const write = async (storage: StorageAdapter, key: string) => storage.write([put(key)], { now, atomic: false });
+
+  test("says what went wrong as the service knows it", async () => {
+    const storage = sqliteStorage({ path });
+    const other = new DatabaseSync(path);
+    await write(storage, "a");
+    other.exec("DROP TABLE workertown_kv");
+    const error: unknown = await write(storage, "b").catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(Error);
+    expect(error).not.toBeInstanceOf(KvError);
+    expect((error as Error).message).toContain("no such table");
+    other.close();
+    await storage.close?.();
+  });
+
+  test("what it had not answered when it ended is unavailable, its outcome unknown, and the next write starts another", async () => {
+    const threads: Worker[] = [];
+    const onWorker = (thread: Worker) => threads.push(thread);
+    process.on("worker", onWorker);
+    const storage = sqliteStorage({ path });
+    await write(storage, "a");
+    process.off("worker", onWorker);
+    const other = new DatabaseSync(path);
+    other.exec("BEGIN IMMEDIATE");
+    const lost = write(storage, "b").catch((error: KvError) => [error.code, error.message]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(threads).toHaveLength(1);
+    await threads[0]?.terminate();
+    expect(await lost).toEqual([
+      "unavailable",
+      "The thread that writes has ended; the outcome of the write is unknown",
+    ]);
+    other.exec("COMMIT");
+    other.close();
+    expect(await write(storage, "c")).toEqual(["written"]);
+    expect(await keysOf(storage)).toEqual(["a", "c"]);
+    await storage.close?.();
+  });
+
+  test("where there can be none this one writes, and nothing is lost", async () => {
+    const database = openDatabase(path);
+    const missing = { path: join(folder, "no", "such", "file.sqlite"), namespace: "default" };
+    const writer = writerThread(missing, () => localWriter(database, "default"));
+    const calls = ["a", "b"].map((key) => writer.write([put(key)], { now, atomic: false }));
+    expect(await Promise.all(calls)).toEqual([["written"], ["written"]]);
+    expect(await writer.write([put("c")], { now, atomic: false })).toEqual(["written"]);
+    expect(await writer.sweep(now, 10)).toBe(0);
+    await writer.close();
+    database.close();
+    const storage = sqliteStorage({ path });
+    expect(await keysOf(storage)).toEqual(["a", "b", "c"]);
+    await storage.close?.();
+  });
+
+  test("does not keep a process alive, and loses nothing that was asked before its end", async () => {
+    const source = `
+      const { sqliteStorage } = await import(${JSON.stringify(resolve("src/storage/sqlite.ts"))});
+      const storage = sqliteStorage({ path: ${JSON.stringify(path)} });
+      const entry = { value: new Uint8Array([49]), metadata: null, expiresAt: null, version: "v" };
+      for (const key of "abc") storage.write([{ kind: "put", key, entry }], { now: 1, atomic: false });`;
+    await run(process.execPath, ["--conditions=workertown-source", "--input-type=module", "-e", source]);
+    const storage = sqliteStorage({ path });
+    expect(await keysOf(storage)).toEqual(["a", "b", "c"]);
+    await storage.close?.();
+  });
+});
+
 describe("group commit", () => {
   test("writes of one turn share one transaction and keep their order", async () => {
-    const storage = sqliteStorage({ path });
+    const storage = onThisThread(path);
     const seen = spyExec();
     const outcomes = await Promise.all([
       storage.write([put("a", "1", { ifNoneMatch: "*" })], { now, atomic: false }),
@@ -112,7 +202,7 @@ describe("group commit", () => {
   });
 
   test("a commit that fails rejects all of its calls and changes nothing", async () => {
-    const storage = sqliteStorage({ path });
+    const storage = onThisThread(path);
     const seen = spyExec((sql) => {
       if (sql === "COMMIT") throw Object.assign(new Error("disk I/O error"), { errcode: 778 });
     });
@@ -161,7 +251,7 @@ describe("errors while it runs", () => {
       exec.call(this, sql);
       if (sql.includes("synchronous")) exec.call(this, "PRAGMA max_page_count = 30");
     });
-    const storage = sqliteStorage({ path });
+    const storage = onThisThread(path);
     const outcomes = await Promise.allSettled([
       storage.write([put("a")], { now, atomic: false }),
       storage.write([put("b"), put("c", "x".repeat(500_000))], { now, atomic: false }),
@@ -190,7 +280,7 @@ describe("errors while it runs", () => {
     const storage = sqliteStorage({ path });
     const other = new DatabaseSync(path);
     other.exec("BEGIN IMMEDIATE");
-    expect(() => storage.sweep?.(now, 1)).toThrow(expect.objectContaining({ code: "unavailable" }));
+    await expect(storage.sweep?.(now, 1)).rejects.toThrow(expect.objectContaining({ code: "unavailable" }));
     other.exec("COMMIT");
     other.exec("DROP TABLE workertown_kv");
     expect(() => storage.get("a")).toThrow("no such table");

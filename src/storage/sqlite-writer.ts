@@ -1,0 +1,46 @@
+/** The thread that writes to one SQLite file, so that the service's own can read and answer meanwhile. */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { parentPort, workerData } from "node:worker_threads";
+import { failureText, type Reply, type ToWriter, unpack, type WriterData } from "./sqlite-messages.ts";
+import { connectDatabase } from "./sqlite-open.ts";
+import { localWriter } from "./sqlite-write.ts";
+
+const { path, namespace } = workerData as WriterData;
+const database = connectDatabase(path);
+const writer = localWriter(database, namespace);
+let outbox: Reply[] = [];
+
+/** What is answered together is sent together. */
+function reply(answer: Reply): void {
+  if (outbox.push(answer) > 1) return;
+  queueMicrotask(() => {
+    parentPort?.postMessage(outbox);
+    outbox = [];
+  });
+}
+
+async function answer(id: number, work: () => Promise<Reply>): Promise<void> {
+  try {
+    reply(await work());
+  } catch (error) {
+    reply({ id, failed: failureText(error) });
+  }
+}
+
+parentPort?.on("message", async (message: ToWriter) => {
+  if (message === "close") {
+    await writer.close();
+    // What that has answered is on its way first.
+    await nextTurn();
+    database.close();
+    parentPort?.close();
+  } else if ("sweep" in message) {
+    const { id, now, limit } = message.sweep;
+    await answer(id, async () => ({ id, swept: await writer.sweep(now, limit) }));
+  } else {
+    for (const { id, operations, options } of message.calls) {
+      void answer(id, async () => ({ id, outcomes: await writer.write(unpack(operations, message.values), options) }));
+    }
+  }
+});
+parentPort?.postMessage("ready");

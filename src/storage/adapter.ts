@@ -59,6 +59,9 @@ export interface StorageAdapter {
   /** Removes up to `limit` entries that expired at or before `now`, in one short step, and says how many went. */
   sweep?(now: number, limit: number): Awaitable<number>;
 
+  /** Resolves when the engine answers. Left out, the store reads a key. */
+  ping?(): Awaitable<void>;
+
   /** Ends connections and files. Nothing is called afterwards. */
   close?(): Awaitable<void>;
 }

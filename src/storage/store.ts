@@ -288,7 +288,11 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     },
 
     async ping() {
-      await ask(() => adapter.get("ready"), "", Math.min(timeout, PING_TIMEOUT));
+      await ask<unknown>(
+        () => (adapter.ping ? adapter.ping() : adapter.get("ready")),
+        "",
+        Math.min(timeout, PING_TIMEOUT),
+      );
     },
 
     async close() {

@@ -1,10 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-const conditions = ["workertown-source", "node", "import", "module", "default"];
-
 export default defineConfig({
-  resolve: { conditions },
-  ssr: { resolve: { conditions } },
+  resolve: { conditions: ["workertown-source", "node", "import", "module", "default"] },
+  // Vitest passes these to Node, where "import" would hold for require() too.
+  ssr: { resolve: { conditions: ["workertown-source", "node", "default"] } },
   test: {
     include: ["test/**/*.test.ts"],
     environment: "node",

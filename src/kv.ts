@@ -4,6 +4,7 @@ import { Hono as TinyHono } from "hono/tiny";
 import { isClosed } from "./auth/authenticate.ts";
 import { KvError } from "./core/errors.ts";
 import { type KvOptions, type ResolvedOptions, resolveOptions, type Timeouts } from "./options.ts";
+import { accessEntry, report, requestIdOf } from "./report.ts";
 import { adminRoutes } from "./routes/admin.ts";
 import { entryRoutes } from "./routes/entries.ts";
 import type { RouteGroup } from "./routes/open-api.ts";
@@ -21,7 +22,12 @@ export interface KvApp extends Hono<KvHonoEnv>, AsyncDisposable {
   close(): Promise<void>;
   /** How long the server that runs the app is to wait for a client. */
   readonly timeouts: Readonly<Timeouts>;
+  /** @internal What the app is made of, for a server that answers some requests by itself. */
+  readonly [PARTS]: { config: ResolvedOptions; service: Service };
 }
+
+/** @internal */
+export const PARTS = Symbol();
 
 /**
  * Assembles the service. Throws a `TypeError` that quotes the option where the options are wrong; what depends on the
@@ -61,6 +67,7 @@ export function kv(options: KvOptions = {}): KvApp {
 
   return Object.assign(app, {
     timeouts: config.timeouts,
+    [PARTS]: { config, service },
     ready: (bindings?: unknown) => askStore(service, bindings),
     close: () => service.close(),
     [Symbol.asyncDispose]: () => service.close(),
@@ -85,26 +92,13 @@ const EXPOSED = ["ETag", "Retry-After", "X-Request-Id"];
 
 function requestLog(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
   return async function requestLog(c, next) {
-    const start = Date.now();
-    const given = c.req.header("X-Request-Id") ?? "";
-    const requestId = /^[\w=-]{1,64}$/.test(given) ? given : crypto.randomUUID();
+    const began = Date.now();
+    const requestId = requestIdOf(c.req.header("X-Request-Id"));
     c.set("requestId", requestId);
     c.header("X-Request-Id", requestId);
-    c.set("report", (error) => report(config, error, c));
+    c.set("report", (error) => reportOf(config, error, c));
     await next();
-    const { method } = c.req;
-    const { status } = c.res;
-    const route = c.get("route");
-    config.logger({
-      level: "info",
-      message: `${method} ${route ?? "(no route)"} ${status}`,
-      time: new Date(start).toISOString(),
-      requestId,
-      method,
-      ...(route !== undefined && { route }),
-      status,
-      duration: Date.now() - start,
-    });
+    config.logger(accessEntry({ method: c.req.method, route: c.get("route"), status: c.res.status, requestId, began }));
   };
 }
 
@@ -169,28 +163,16 @@ function noSuchRoute(c: Context<KvHonoEnv>): Response {
 
 function answerError(config: ResolvedOptions) {
   return function answerError(thrown: Error, c: Context<KvHonoEnv>): Response {
-    return problem(c, report(config, thrown, c), c.get("requestId") ?? crypto.randomUUID());
+    return problem(c, reportOf(config, thrown, c), c.get("requestId") ?? crypto.randomUUID());
   };
 }
 
-/** The error as the caller may see it; what is the operator's to know goes to his log. */
-function report({ logger, onError }: ResolvedOptions, thrown: unknown, c: Context<KvHonoEnv>): KvError {
-  const requestId = c.get("requestId") ?? "";
-  const error =
-    thrown instanceof KvError
-      ? thrown
-      : new KvError("internal", "Something went wrong; the log has it", { cause: thrown });
-  if (error.status < 500 || error.code === "unsupported") return error;
-  const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : undefined;
-  logger({
-    level: "error",
-    message: `${c.req.method} failed: ${error.code}: ${error.message}`,
-    time: new Date().toISOString(),
-    requestId,
-    ...(cause !== undefined && { cause }),
+function reportOf(config: ResolvedOptions, thrown: unknown, c: Context<KvHonoEnv>): KvError {
+  return report(config, thrown, {
+    method: c.req.method,
+    requestId: c.get("requestId") ?? "",
+    webRequest: () => c.req.raw,
   });
-  if (error.code === "internal") onError(thrown, { requestId, request: c.req.raw });
-  return error;
 }
 
 function warnClosed({ logger }: ResolvedOptions): void {

@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { KvError } from "./core/errors.ts";
 import type { KvApp } from "./kv.ts";
+import { fastListener } from "./node-fast.ts";
 import { problemText } from "./routes/respond.ts";
 
 /** The most that the line and the header of a request may take, in bytes. */
@@ -13,8 +14,8 @@ const HEADER_BYTES = 16_384;
 /** How long the refusal of a CONNECT may take on its way. */
 const CONNECT_MS = 500;
 
-/** A server that is not listening yet. */
-export function createHttpServer(app: KvApp): Server {
+/** A server that is not listening yet. With `fast: false` every request goes through the app. */
+export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
   const { headersTimeout, bodyTimeout, idleTimeout } = app.timeouts;
   const listener = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
@@ -23,19 +24,28 @@ export function createHttpServer(app: KvApp): Server {
     errorHandler: () =>
       problemResponse(new KvError("invalid_request", "Expected a Host and a target that make an URL")),
   });
-  const answers = new WeakMap<Duplex, ServerResponse>();
-
-  function answer(request: IncomingMessage, response: ServerResponse): void {
-    answers.set(request.socket, response);
+  const byApp = (request: IncomingMessage, response: ServerResponse) => {
     const fault = faultOf(request);
     if (fault === null) void listener(request, response);
     else answerProblem(response, fault);
+  };
+  const respond = fast ? fastListener(app, byApp) : byApp;
+  const answers = new WeakMap<Duplex, ServerResponse>();
+
+  function answer(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const before = answers.get(socket);
+    answers.set(socket, response);
+    // Requests that were sent without waiting are served in their order (RFC 9112, section 9.3.2).
+    if (before === undefined || before.writableEnded) respond(request, response);
+    else before.once("close", () => respond(request, response));
   }
 
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES,
       requireHostHeader: false,
+      optimizeEmptyRequests: true,
       headersTimeout: Math.ceil(headersTimeout * 1000),
       requestTimeout: Math.ceil(bodyTimeout * 1000),
       keepAliveTimeout: Math.ceil(idleTimeout * 1000),

@@ -1,6 +1,7 @@
 /** The options of `kv()`: every default and every refusal, field by field. */
 import type { cors } from "hono/cors";
 import { type AuthOptions, checkAuthOptions } from "./auth/authenticate.ts";
+import { SCOPES } from "./auth/principal.ts";
 import type { Env } from "./core/env.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
 import { faultsOf, type Schema } from "./core/schema.ts";
@@ -103,7 +104,8 @@ const PATH: Schema = {
 const object = (properties: Record<string, Schema>, title = "an object"): Schema => {
   return { type: "object", title, properties, additionalProperties: false };
 };
-const variables = (...names: string[]) => object(Object.fromEntries(names.map((name) => [name, NAME])));
+const each = (names: readonly string[], schema: Schema) => Object.fromEntries(names.map((name) => [name, schema]));
+const variables = (...names: string[]) => object(each(names, NAME));
 const orFalse = (schema: Schema): Schema => ({
   anyOf: [schema, { const: false, type: "boolean", title: schema.title ?? "" }],
 });
@@ -111,10 +113,7 @@ const strategy = (properties: Record<string, Schema>) =>
   orFalse(object({ ...properties, getCredentials: FUNCTION, verifyCredentials: FUNCTION }, "an object or false"));
 
 const KEY_ITEM: Schema = {
-  anyOf: [
-    SECRET,
-    { ...object({ key: SECRET, id: NAME, scope: { enum: ["read", "write", "admin"] } }), required: ["key", "scope"] },
-  ],
+  anyOf: [SECRET, { ...object({ key: SECRET, id: NAME, scope: { enum: SCOPES } }), required: ["key", "scope"] }],
 };
 
 const SCHEMA = object({
@@ -141,17 +140,7 @@ const SCHEMA = object({
     authenticateRequest: FUNCTION,
   }),
   cors: orFalse({ type: "object", title: "an object or false" }),
-  limits: object({
-    key: BYTES,
-    value: BYTES,
-    metadata: BYTES,
-    depth: BYTES,
-    batch: BYTES,
-    headersTimeout: SECONDS,
-    bodyTimeout: SECONDS,
-    idleTimeout: SECONDS,
-    storageTimeout: SECONDS,
-  }),
+  limits: object({ ...each(Object.keys(DEFAULT_LIMITS), BYTES), ...each(Object.keys(DEFAULT_TIMEOUTS), SECONDS) }),
   logger: orFalse({ type: "function", title: "a function or false" }),
   onError: FUNCTION,
   runtime: {
@@ -166,24 +155,20 @@ const SCHEMA = object({
  */
 export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
   checkShape(options);
-  const { endpoints, auth = {}, cors = false, logger, runtime, limits } = options;
-  const at = (given: string | false | undefined, otherwise: string) =>
-    given === false ? false : normalize(given ?? otherwise);
+  const { basePath = "/", endpoints = {}, getEnv = unchanged, auth = {}, cors = false, limits } = options;
+  const { logger, onError, runtime } = options;
+  const { admin = "/admin", kv = "/v1/kv" } = endpoints.v1 ?? {};
   const resolved: ResolvedOptions = {
-    basePath: normalize(options.basePath ?? "/"),
-    endpoints: {
-      admin: at(endpoints?.v1?.admin, "/admin"),
-      kv: at(endpoints?.v1?.kv, "/v1/kv"),
-      public: at(endpoints?.public, "/"),
-    },
+    basePath: normalize(basePath),
+    endpoints: { admin: normalize(admin), kv: normalize(kv), public: normalize(endpoints.public ?? "/") },
     database: options.env?.database ?? "KV_DB",
-    getEnv: options.getEnv ?? unchanged,
+    getEnv,
     auth,
     cors,
     limits: filled(DEFAULT_LIMITS, limits),
     timeouts: filled(DEFAULT_TIMEOUTS, limits),
     logger: logger === undefined ? consoleLogger : harmless(logger || ignore),
-    onError: options.onError === undefined ? ignore : harmless(options.onError),
+    onError: onError === undefined ? ignore : harmless(onError),
     runtime: runtime === undefined || typeof runtime === "function" ? runtime : () => runtime,
   };
   checkEndpoints(resolved.endpoints);
@@ -222,20 +207,17 @@ function harmless<A extends unknown[]>(callback: (...given: A) => void): (...giv
 const unchanged = (env: Env) => env;
 const ignore = () => {};
 
-/** One leading slash, none at the end, none doubled; the root is the empty string. */
-function normalize(path: string): string {
-  const segments = path.split("/").filter((segment) => segment !== "");
-  return segments.length === 0 ? "" : `/${segments.join("/")}`;
+/** One leading slash, none at the end, none doubled; the root is the empty string, and `false` stays. */
+function normalize<P extends string | false>(path: P): P | string {
+  if (path === false) return path;
+  const segments = path.split("/").filter(Boolean);
+  return segments.map((segment) => `/${segment}`).join("");
 }
 
 /** A group under the path of the keys would hide keys, and two groups on one path would hide each other. */
 function checkEndpoints({ kv, admin, public: open }: ResolvedOptions["endpoints"]): void {
-  for (const [option, other] of [
-    ["v1.admin", admin],
-    ["public", open],
-  ] as const) {
-    if (kv === false || other === false) continue;
-    if (other === kv || other.startsWith(`${kv}/`)) {
+  for (const [option, other] of Object.entries({ "v1.admin": admin, public: open })) {
+    if (kv !== false && other !== false && `${other}/`.startsWith(`${kv}/`)) {
       throw new TypeError(
         `endpoints.${option}: expected a path outside endpoints.v1.kv ("${kv || "/"}"), where it would hide keys, got "${other || "/"}"`,
       );
@@ -260,7 +242,7 @@ function checkShape(options: KvOptions): void {
 /** What was given, for a message; what may be a secret is named by its type alone. */
 function describe(input: unknown, secret: boolean): string {
   if (input === null || input === undefined) return String(input);
-  if (typeof input === "string" && input === "") return "an empty string";
+  if (input === "") return "an empty string";
   const kind = Array.isArray(input) ? "array" : typeof input;
   if (secret || typeof input === "object" || kind === "function") return `${/^[ao]/.test(kind) ? "an" : "a"} ${kind}`;
   return JSON.stringify(input) ?? String(input);

@@ -4,11 +4,14 @@ import { type Authenticator, createAuthenticator } from "./auth/authenticate.ts"
 import type { Env } from "./core/env.ts";
 import { KvError } from "./core/errors.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { cached } from "./storage/cache.ts";
 import { createStore, type Store } from "./storage/store.ts";
 
 export interface Instance {
   store: Store;
   authenticator: Authenticator;
+  /** Epoch milliseconds, by the runtime's clock. */
+  now(): number;
 }
 
 export interface Service {
@@ -16,6 +19,8 @@ export interface Service {
   envOf(bindings: unknown): Env;
   /** The instance for an environment; rejects with a `TypeError` where that is wrong. */
   open(env: Env): Promise<Instance>;
+  /** The instance for a request's bindings, where it is open and the service is not closing. */
+  current(bindings: unknown): Instance | undefined;
   /** Counts a request, which `close` waits for, until what it returns is called. */
   begin(): () => void;
   readonly closing: boolean;
@@ -37,14 +42,16 @@ export function createService(options: ResolvedOptions): Service {
     let now = Date.now;
     // The storage comes last: what is wrong with the environment must not leave one open.
     const authenticator = createAuthenticator(options.auth, { env, warn, now: () => now() });
-    const { storage, ...runtime } = await (options.runtime ?? defaultRuntime)(
-      { database: options.database, warn },
-      env,
-    );
+    const {
+      storage: engine,
+      cache,
+      ...runtime
+    } = await (options.runtime ?? defaultRuntime)({ database: options.database, warn }, env);
     now = runtime.now ?? now;
+    const storage = cache === undefined ? engine : cached(engine, { ...cache, now });
     const { limits, timeouts } = options;
     const store = createStore(storage, { limits, timeout: timeouts.storageTimeout, now, version: runtime.version });
-    const instance = { store, authenticator };
+    const instance = { store, authenticator, now };
     opened.push(instance);
     stops.push(startSweeper(storage, now, warn));
     return instance;
@@ -56,6 +63,10 @@ export function createService(options: ResolvedOptions): Service {
     async open(env) {
       if (closed) throw new KvError("unavailable", "The service is shutting down");
       return instanceFor(env);
+    },
+
+    current(bindings) {
+      return closing === undefined ? instanceFor.find(options.getEnv(readEnv(bindings))) : undefined;
     },
 
     begin() {
@@ -87,7 +98,9 @@ export function createService(options: ResolvedOptions): Service {
  * Keeps what is made from an environment for as long as the values that were read from it are the same: the object itself
  * may be a new one on each request. One is made at a time, so that nobody is given what another environment is making.
  */
-function perEnvironment<T>(make: (env: Env) => Promise<T>): (env: Env) => Promise<T> {
+function perEnvironment<T>(
+  make: (env: Env) => Promise<T>,
+): ((env: Env) => Promise<T>) & { find(env: Env): T | undefined } {
   const known = new WeakMap<Env, T>();
   const made: { reads: Map<string, unknown>; value: T }[] = [];
   let turn: Promise<unknown> = Promise.resolve();
@@ -109,7 +122,7 @@ function perEnvironment<T>(make: (env: Env) => Promise<T>): (env: Env) => Promis
     return value;
   };
 
-  return async (env) => {
+  const get = async (env: Env) => {
     let value = find(env);
     if (value === undefined) {
       const mine = turn.then(() => find(env) ?? create(env));
@@ -119,4 +132,5 @@ function perEnvironment<T>(make: (env: Env) => Promise<T>): (env: Env) => Promis
     known.set(env, value);
     return value;
   };
+  return Object.assign(get, { find });
 }

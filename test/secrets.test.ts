@@ -65,7 +65,7 @@ it("a refusal at start quotes no secret", async () => {
   try {
     for (const env of [
       { KV_API_KEY: "x".repeat(24), KV_JWT_SECRET: "canary" },
-      { KV_API_KEY: "x".repeat(24), KV_DB: "postgres://canary:canary@127.0.0.1/kv" },
+      { KV_API_KEY: "x".repeat(24), KV_DB: "postgres://canary:canary@127.0.0.1:1/kv" },
       { KV_API_KEY: "x".repeat(24), KV_JWKS_URL: "http://canary:canary@example.com/jwks" },
     ]) {
       const failure = await startCommand(folder, { env }).then(

@@ -1,3 +1,4 @@
+import { hexOf } from "../core/bytes.ts";
 import { type Env, variable, type Warn } from "../core/env.ts";
 import { authorizationOf } from "./authorization.ts";
 import { digestOf, isSameDigest } from "./digest.ts";
@@ -47,15 +48,15 @@ export function apiKey(options: ApiKeyOptions, { env, warn }: StrategyContext): 
   const known = Promise.all(
     items.map(async ({ key, id, scope }) => {
       const digest = await digestOf(key);
-      return { digest, principal: { id: id ?? idOf(digest), strategy: "api-key", scope } as Principal };
+      return { digest, principal: principalWith(digest, scope, id) };
     }),
   );
 
   async function verifyKey(key: string, requestEnv: Env): Promise<Principal | null> {
     const digest = await digestOf(key);
     if (verifyCredentials !== undefined) {
-      const verdict = await ask("auth.apiKey.verifyCredentials", warn, () => verifyCredentials(key, requestEnv));
-      return principalOf(verdict, { id: idOf(digest), strategy: "api-key", scope: "admin" });
+      const verdict = await ask("auth.apiKey.verifyCredentials", warn, verifyCredentials, key, requestEnv);
+      return principalOf(verdict, principalWith(digest, "admin"));
     }
     let found: Principal | null = null;
     // All are compared, so that the time does not tell which one it was.
@@ -70,14 +71,12 @@ export function apiKey(options: ApiKeyOptions, { env, warn }: StrategyContext): 
       const given =
         getCredentials === undefined
           ? headersOf(request)
-          : await ask("auth.apiKey.getCredentials", warn, () => getCredentials(request, requestEnv));
-      for (const key of [given ?? []].flat()) {
-        // An empty header is no credential, and nothing to ask a callback about.
-        if (key === "") continue;
-        const principal = await verifyKey(key, requestEnv);
-        if (principal !== null) return principal;
-      }
-      return null;
+          : await ask("auth.apiKey.getCredentials", warn, getCredentials, request, requestEnv);
+      // An empty header is no credential, and nothing to ask a callback about.
+      const keys = [given ?? []].flat().filter((key) => key !== "");
+      let principal: Principal | null = null;
+      for (const key of keys) principal ??= await verifyKey(key, requestEnv);
+      return principal;
     },
   };
 }
@@ -91,9 +90,9 @@ function keysOf(options: ApiKeyOptions, env: Env, warn: Warn): ApiKeyItem[] {
   const { apiKey: name = "KV_API_KEY", readApiKey: readName = "KV_READ_API_KEY" } = options.env ?? {};
   const given = options.apiKey === undefined ? linesOf(env, name, "admin", warn) : itemsOf(options.apiKey);
   const items = [...given, ...linesOf(env, readName, "read", warn)];
-  const blank = items.filter(({ key }) => key.trim() === "");
-  if (blank.length > 0) warn("auth.apiKey.apiKey holds an empty key, which counts as not configured");
-  return items.filter((item) => !blank.includes(item));
+  const usable = items.filter(({ key }) => key.trim() !== "");
+  if (usable.length < items.length) warn("auth.apiKey.apiKey holds an empty key, which counts as not configured");
+  return usable;
 }
 
 function itemsOf(given: ApiKeyOptions["apiKey"]): ApiKeyItem[] {
@@ -115,11 +114,11 @@ function checkKey(key: string, where: string): string {
 /** What may be a key: a Bearer credential, and `X-API-Key`, because people try it. */
 function headersOf(request: Request): string[] {
   const authorization = authorizationOf(request);
-  if (authorization === "malformed") return [];
+  if (authorization?.scheme === "") return [];
   const bearer = authorization?.scheme === "bearer" ? authorization.credentials : null;
   return [bearer, request.headers.get("X-API-Key")].filter((key) => key !== null);
 }
 
-function idOf(digest: Uint8Array): string {
-  return `key-${Array.from(digest.subarray(0, 4), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+function principalWith(digest: Uint8Array, scope: Scope, id = `key-${hexOf(digest.subarray(0, 4))}`): Principal {
+  return { id, strategy: "api-key", scope };
 }

@@ -4,7 +4,7 @@ import { type ApiKeyOptions, apiKey, checkApiKeyOptions } from "./api-key.ts";
 import { type BasicOptions, basic } from "./basic.ts";
 import { checkJwtOptions, type JwtOptions, jwt } from "./jwt.ts";
 import type { Principal } from "./principal.ts";
-import { type AuthStrategy, ask, type StrategyContext } from "./strategy.ts";
+import { ask, type StrategyContext } from "./strategy.ts";
 
 export type { ApiKeyItem, ApiKeyOptions } from "./api-key.ts";
 export type { BasicCredentials, BasicOptions } from "./basic.ts";
@@ -48,18 +48,19 @@ export function checkAuthOptions(options: AuthOptions): void {
 }
 
 /** Whether no environment can let anybody in. */
-export function isClosed({ apiKey, basic, jwt, authenticateRequest }: AuthOptions): boolean {
-  return apiKey === false && basic === false && jwt === false && authenticateRequest === undefined;
+export function isClosed(options: AuthOptions): boolean {
+  const strategies = [options.apiKey, options.basic, options.jwt];
+  return strategies.every((strategy) => strategy === false) && options.authenticateRequest === undefined;
 }
 
 /** The strategies as the options and the environment configure them. Throws a `TypeError` that names what is wrong. */
 export function createAuthenticator(options: AuthOptions, context: StrategyContext): Authenticator {
-  const { authenticateRequest } = options;
+  const { apiKey: keys = {}, basic: users = {}, jwt: tokens = {}, authenticateRequest } = options;
   const strategies = [
-    options.apiKey === false ? null : apiKey(options.apiKey ?? {}, context),
-    options.basic === false ? null : basic(options.basic ?? {}, context),
-    options.jwt === false ? null : jwt(options.jwt ?? {}, context),
-  ].filter((strategy) => strategy !== null);
+    keys && apiKey(keys, context),
+    users && basic(users, context),
+    tokens && jwt(tokens, context),
+  ].filter((strategy) => !!strategy);
   const names: string[] = strategies.map(({ name }) => name);
   if (authenticateRequest !== undefined) names.push("custom");
   if (names.length === 0 && !isClosed(options)) context.warn(MEND);
@@ -68,20 +69,11 @@ export function createAuthenticator(options: AuthOptions, context: StrategyConte
     strategies: names,
     challenge: [...new Set(strategies.map(({ challenge }) => challenge))].join(", ") || "Bearer",
     async authenticate(request, env) {
-      const principal = await firstOf(strategies, request, env);
+      let principal: Principal | null = null;
+      for (const strategy of strategies) principal ??= await strategy.verify(request, env);
       if (authenticateRequest === undefined) return principal;
-      const answer = await ask("auth.authenticateRequest", context.warn, () =>
-        authenticateRequest(request, principal, env),
-      );
+      const answer = await ask("auth.authenticateRequest", context.warn, authenticateRequest, request, principal, env);
       return typeof answer?.id === "string" ? { strategy: "custom", scope: "admin", ...answer } : null;
     },
   };
-}
-
-async function firstOf(strategies: AuthStrategy[], request: Request, env: Env): Promise<Principal | null> {
-  for (const strategy of strategies) {
-    const principal = await strategy.verify(request, env);
-    if (principal !== null) return principal;
-  }
-  return null;
 }

@@ -1,3 +1,4 @@
+import { bytesOfBase64 } from "../core/bytes.ts";
 import { credentialsOf } from "./authorization.ts";
 import { digestOf, isSameDigest } from "./digest.ts";
 import type { Principal } from "./principal.ts";
@@ -53,43 +54,38 @@ export function basic(options: BasicOptions, context: StrategyContext): AuthStra
   if (username?.includes(":")) {
     throw new TypeError(`${user.source}: expected a user name without ":", which parts it from the password`);
   }
-  const known = Promise.all([digestOf(username ?? ""), digestOf(password ?? "")]);
+  const digest = (...pair: (string | undefined)[]) => digestOf(JSON.stringify(pair));
+  const known = digest(username, password);
 
   async function isKnown(given: BasicCredentials): Promise<boolean> {
-    const [usernameDigest, passwordDigest] = await known;
-    const sameUsername = isSameDigest(usernameDigest, await digestOf(given.username));
-    const samePassword = isSameDigest(passwordDigest, await digestOf(given.password));
-    return configured && sameUsername && samePassword;
+    return isSameDigest(await known, await digest(given.username, given.password)) && configured;
   }
 
   return {
     name: "basic",
     challenge: 'Basic realm="kv", charset="UTF-8"',
     async verify(request, requestEnv) {
-      const given = await ask("auth.basic.getCredentials", warn, () => getCredentials(request, requestEnv));
+      const given = await ask("auth.basic.getCredentials", warn, getCredentials, request, requestEnv);
       if (!given) return null;
       const verdict =
         verifyCredentials === undefined
           ? await isKnown(given)
-          : await ask("auth.basic.verifyCredentials", warn, () => verifyCredentials(given, requestEnv));
+          : await ask("auth.basic.verifyCredentials", warn, verifyCredentials, given, requestEnv);
       const principal: Principal = { id: given.username, strategy: "basic", scope: "admin" };
       return principalOf(verdict, principal);
     },
   };
 }
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** RFC 7617: what stands before the first colon is the user name, all after it the password. */
 function headerOf(request: Request): BasicCredentials | null {
   const credentials = credentialsOf(request, "basic");
-  if (credentials === null) return null;
-  let text: string;
   try {
-    text = decoder.decode(Uint8Array.from(atob(credentials), (unit) => unit.charCodeAt(0)));
+    const [username = "", password] = strictDecoder.decode(bytesOfBase64(credentials ?? "")).split(/:(.*)/s);
+    return password === undefined ? null : { username, password };
   } catch {
     return null;
   }
-  const colon = text.indexOf(":");
-  return colon === -1 ? null : { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }

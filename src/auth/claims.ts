@@ -1,6 +1,6 @@
 /** What the claims of a JWT, once its signature holds, mean here. */
 import type { JWTPayload } from "jose";
-import type { Scope } from "./principal.ts";
+import { SCOPES, type Scope } from "./principal.ts";
 
 /** What claims are held to. */
 export interface ClaimChecks {
@@ -23,11 +23,8 @@ export function claimsHold(claims: JWTPayload, { issuer, audience }: ClaimChecks
   );
 }
 
-const SCOPES: Readonly<Record<string, Scope>> = { "kv:admin": "admin", "kv:write": "write", "kv:read": "read" };
-
 /** What the `scope` claim (RFC 8693, section 4.2) allows: the most of ours that it has, everything where it has none. */
 export function scopeOf({ scope }: JWTPayload): Scope {
   const names = typeof scope === "string" ? scope.split(" ") : Array.isArray(scope) ? scope : [];
-  const found = Object.keys(SCOPES).find((name) => names.includes(name));
-  return found === undefined ? "admin" : (SCOPES[found] as Scope);
+  return SCOPES.findLast((name) => names.includes(`kv:${name}`)) ?? "admin";
 }

@@ -1,8 +1,8 @@
-const encoder = new TextEncoder();
+import { encoder, sha256 } from "../core/bytes.ts";
 
 /** The SHA-256 of a text. */
-export async function digestOf(text: string): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(text)));
+export function digestOf(text: string): Promise<Uint8Array> {
+  return sha256(encoder.encode(text));
 }
 
 /** Whether two digests are the same, in a time that does not depend on where they differ. */

@@ -23,9 +23,9 @@ const MAX_BYTES = 1_048_576;
 /** A URL that a set of keys may come from: https, or http on this machine. Throws a `TypeError` without quoting it. */
 export function checkJwksUrl(url: string, where: string): void {
   const { protocol, hostname, username, password } = new URL(URL.canParse(url) ? url : "invalid:");
-  const loopback = hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
+  const loopback = /^(localhost|\[::1\]|127(\.\d+){3})$/.test(hostname);
   // fetch refuses a URL with a password, in a message that quotes it.
-  const open = username === "" && password === "";
+  const open = username + password === "";
   if (open && (protocol === "https:" || (protocol === "http:" && loopback))) return;
   throw new TypeError(`${where}: expected an https URL without a password (http is for this machine only)`);
 }
@@ -68,8 +68,11 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
   }
 
   return async (header) => {
-    if (keys === null || now() - fetchedAt >= cacheTtl * 1000) await refreshOnce();
-    if (keys === null) throw unreachable();
+    if (now() - fetchedAt >= cacheTtl * 1000) await refreshOnce();
+    if (keys === null) {
+      const headers = { "Retry-After": `${COOLDOWN_MS / 1000}` };
+      throw new KvError("unavailable", "The keys that verify JWTs cannot be had at the moment", { headers });
+    }
     const found = candidates(keys, header);
     if (found.length > 0) return found;
     await refreshOnce();
@@ -77,19 +80,11 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
   };
 }
 
-function unreachable(): KvError {
-  const headers = { "Retry-After": String(COOLDOWN_MS / 1000) };
-  return new KvError("unavailable", "The keys that verify JWTs cannot be had at the moment", { headers });
-}
-
 /** Those that the header names, or where it names none those that its algorithm can use. */
 function candidates(keys: readonly JWK[], { alg, kid }: CompactJWSHeaderParameters): JWK[] {
-  const type = /^[RP]S/.test(alg) ? "RSA" : alg.startsWith("ES") ? "EC" : "OKP";
+  const type = alg.startsWith("ES") ? "EC" : alg.startsWith("Ed") ? "OKP" : "RSA";
   const fits = (key: JWK) =>
-    key.kty === type &&
-    (kid === undefined || key.kid === kid) &&
-    (key.alg === undefined || key.alg === alg) &&
-    (key.use === undefined || key.use === "sig");
+    key.kty === type && (kid ?? key.kid) === key.kid && (key.alg ?? alg) === alg && (key.use ?? "sig") === "sig";
   return keys.filter(fits).slice(0, CANDIDATES);
 }
 

@@ -1,4 +1,5 @@
 import type { CompactJWSHeaderParameters, JWK, JWTPayload } from "jose";
+import { decoder, encoder } from "../core/bytes.ts";
 import type { Env } from "../core/env.ts";
 import { KvError } from "../core/errors.ts";
 import { credentialsOf } from "./authorization.ts";
@@ -42,9 +43,9 @@ export interface JwtOptions {
   verifyCredentials?: VerifyCredentials<JWTPayload> | undefined;
 }
 
-const HMAC = ["HS256", "HS384", "HS512"];
-const SIGNATURES = ["RS", "PS", "ES"].flatMap((kind) => ["256", "384", "512"].map((bits) => kind + bits));
-const PUBLIC_KEY = [...SIGNATURES, "EdDSA", "Ed25519"];
+const sizesOf = (kind: string) => ["256", "384", "512"].map((bits) => kind + bits);
+const HMAC = sizesOf("HS");
+const PUBLIC_KEY = [...sizesOf("RS"), ...sizesOf("PS"), ...sizesOf("ES"), "EdDSA", "Ed25519"];
 /** RFC 7518, section 3.2: a key is at least as long as the digest of HS256. */
 const SECRET_BYTES = 32;
 const CACHE_TTL_SECONDS = 86_400;
@@ -67,16 +68,20 @@ export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy
   if (verifier === null) return null;
   const { issuer: issuerVariable = "KV_JWT_ISSUER", audience: audienceVariable = "KV_JWT_AUDIENCE" } =
     options.env ?? {};
-  const issuer = options.issuer ?? expectedClaim(env, issuerVariable);
-  const audience = options.audience ?? expectedClaim(env, audienceVariable);
-  const listOf = (names: string | readonly string[] | undefined) => (names === undefined ? names : [names].flat());
-  const checks = { issuer: listOf(issuer), audience: listOf(audience) };
+  const expected = (given: string | readonly string[] | undefined, name: string) => {
+    const value = given ?? expectedClaim(env, name);
+    return value === undefined ? value : [value].flat();
+  };
+  const checks = {
+    issuer: expected(options.issuer, issuerVariable),
+    audience: expected(options.audience, audienceVariable),
+  };
 
   return {
     name: "jwt",
     challenge: 'Bearer realm="kv"',
     async verify(request, requestEnv) {
-      const token = await ask("auth.jwt.getCredentials", warn, () => getCredentials(request, requestEnv));
+      const token = await ask("auth.jwt.getCredentials", warn, getCredentials, request, requestEnv);
       if (typeof token !== "string" || !JWS.test(token)) return null;
       const claims = await signedClaims(token, verifier);
       if (claims === null || !claimsHold(claims, checks, now() / 1000)) return null;
@@ -87,7 +92,7 @@ export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy
         claims,
       };
       if (verifyCredentials === undefined) return principal;
-      const verdict = await ask("auth.jwt.verifyCredentials", warn, () => verifyCredentials(claims, requestEnv));
+      const verdict = await ask("auth.jwt.verifyCredentials", warn, verifyCredentials, claims, requestEnv);
       return principalOf(verdict, principal);
     },
   };
@@ -125,7 +130,7 @@ function verifierOf(options: JwtOptions, context: StrategyContext): Verifier | n
 }
 
 function checkSecret(secret: string, where: string): Uint8Array {
-  const bytes = new TextEncoder().encode(secret);
+  const bytes = encoder.encode(secret);
   if (bytes.length >= SECRET_BYTES) return bytes;
   throw new TypeError(
     `${where}: expected a secret of at least ${SECRET_BYTES} bytes (RFC 7518, section 3.2), got ${bytes.length}; openssl rand -hex 32 makes one`,
@@ -135,8 +140,6 @@ function checkSecret(secret: string, where: string): Uint8Array {
 function bothGiven(secret: string, jwks: string): TypeError {
   return new TypeError(`${secret}: expected a secret or a JWKS (${jwks}), got both`);
 }
-
-const decoder = new TextDecoder();
 
 /** What a token claims, where one of the keys that may have signed it did (RFC 7515); else `null`. */
 async function signedClaims(token: string, { keysOf, algorithms }: Verifier): Promise<JWTPayload | null> {

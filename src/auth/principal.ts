@@ -1,7 +1,8 @@
 /** What a caller may do: `read` (get, head, list), `write` (that, put and delete), `admin` (everything). */
 export type Scope = "read" | "write" | "admin";
 
-const RANK: Readonly<Record<Scope, number>> = { read: 0, write: 1, admin: 2 };
+/** Each includes those before it. */
+export const SCOPES: readonly Scope[] = ["read", "write", "admin"];
 
 /** Who a request comes from, in `c.var.principal`. */
 export interface Principal {
@@ -14,5 +15,5 @@ export interface Principal {
 
 /** Whether a scope includes another. */
 export function includesScope(scope: Scope, needed: Scope): boolean {
-  return RANK[scope] >= RANK[needed];
+  return SCOPES.indexOf(scope) >= SCOPES.indexOf(needed);
 }

@@ -37,9 +37,14 @@ export type VerifyCredentials<C> = (credential: C, env: Env) => Verdict | Promis
 const CALLBACK_MS = 5000;
 
 /** What a callback answers, or `null` where it throws or does not answer in 5 s: then nobody gets in. */
-export async function ask<T>(option: string, warn: Warn, callback: () => T | Promise<T>): Promise<T | null> {
+export async function ask<A extends unknown[], T>(
+  option: string,
+  warn: Warn,
+  callback: (...given: A) => T | Promise<T>,
+  ...given: A
+): Promise<T | null> {
   try {
-    const answer = await within(CALLBACK_MS, callback());
+    const answer = await within(CALLBACK_MS, callback(...given));
     if (answer === LATE) throw new Error(`no answer in ${CALLBACK_MS} ms`);
     return answer;
   } catch (error) {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command `workertown-kv`. */
+import { KvError } from "../core/errors.ts";
 import { VERSION } from "../version.ts";
 import { UsageError } from "./usage.ts";
 
@@ -9,7 +10,7 @@ Usage: workertown-kv serve [options]
 
   --port PORT       where to listen, 0 for any free port  (PORT, 3000)
   --host HOST       the address to listen on              (HOST, 127.0.0.1)
-  --db DATABASE     a file, or :memory:                   (KV_DB, kv.sqlite)
+  --db DATABASE     a file, :memory: or an engine's URL   (KV_DB, kv.sqlite)
   --env-file FILE   read variables from a file; those that are set already win
   --help, --version
 
@@ -30,7 +31,24 @@ async function main([verb, ...args]: string[]): Promise<void> {
   }
 }
 
+/** One line. Of a storage that cannot be used the reason too, which never holds a secret. */
+function lineOf(error: unknown): string {
+  const message = firstLine(error instanceof Error ? error.message : String(error));
+  return error instanceof KvError ? `KV_DB: ${message}${reasonOf(error.cause)}` : message;
+}
+
+/** What lies at the bottom of an error. */
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return "";
+  const first = cause instanceof AggregateError ? cause.errors[0] : cause.cause;
+  return reasonOf(first) || (cause.message === "" ? "" : `: ${firstLine(cause.message)}`);
+}
+
+function firstLine(text: string): string {
+  return text.split("\n")[0] as string;
+}
+
 main(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? error.message.split("\n")[0] : String(error)}\n`);
+  process.stderr.write(`${lineOf(error)}\n`);
   process.exitCode = 1;
 });

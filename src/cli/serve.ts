@@ -18,16 +18,23 @@ export async function serveCommand(args: string[]): Promise<void> {
   const { port, host, database } = settingsOf(args);
   // Whoever reads the output may go away; the service stays.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  process.on("exit", flushLog);
 
   // What the database refuses is said before a key is made for it.
-  const runtime = await defaultRuntime({ database: "KV_DB", warn }, { KV_DB: database });
+  const runtime = await defaultRuntime({ database: "KV_DB", warn }, { ...process.env, KV_DB: database });
   const keyFile = hasCredential(process.env) ? null : keyFileOf(database);
   // The key stays out of the environment, which children and crash reports see.
   const auth = keyFile === null ? {} : { apiKey: { apiKey: readOrMakeKey(keyFile, warn) } };
   const server = await serve(kv({ auth, logger: log, runtime: () => runtime }), { port, host });
   const { url } = server;
   const tryIt = keyFile === null ? "" : `Try it: ${curlLine(url, keyFile)}\n`;
-  process.stdout.write(`Listening on ${url}, storing in ${database}\n${tryIt}`);
+  process.stdout.write(`Listening on ${url}, storing in ${shown(database)}\n${tryIt}`);
+}
+
+/** A database as it may be printed: a URL without what may be a secret in it. */
+function shown(database: string): string {
+  const [, scheme, rest = ""] = /^([^/]*:\/\/)([^?#]*)/.exec(database) ?? [];
+  return scheme === undefined ? database : scheme + rest.slice(rest.lastIndexOf("@") + 1);
 }
 
 /** A line that works as it stands and reads the key from its file. */
@@ -74,10 +81,23 @@ function portOf(text: string, source: string): number {
   throw new UsageError(`${source}: expected a port from 0 to 65535, got ${JSON.stringify(text)}`);
 }
 
+/** Access lines of one turn, written together; errors and warnings go out at once. */
+let lines = "";
+
 function log({ time, level, message, requestId, duration, cause }: LogEntry): void {
   const details = [duration === undefined ? "" : ` ${duration} ms`, requestId === undefined ? "" : ` [${requestId}]`];
   const line = `${time} ${level} ${message}${details.join("")}${cause === undefined ? "" : `\n${cause}`}\n`;
-  (level === "info" ? process.stdout : process.stderr).write(line);
+  if (level !== "info") {
+    process.stderr.write(line);
+    return;
+  }
+  if (lines === "") setImmediate(flushLog);
+  lines += line;
+}
+
+function flushLog(): void {
+  process.stdout.write(lines);
+  lines = "";
 }
 
 function warn(message: string): void {

@@ -1,4 +1,4 @@
-import { KvError } from "./errors.ts";
+import { invalid, KvError } from "./errors.ts";
 import { LAST_MOMENT_MS } from "./limits.ts";
 
 /** What is stored under a key. */
@@ -32,14 +32,8 @@ export function isLive(entry: { expiresAt: number | null }, now: number): boolea
 /** Whether a condition holds for the version of the live entry, `null` where there is none. */
 export function conditionHolds(condition: Condition | undefined, version: string | null): boolean {
   const { ifMatch, ifNoneMatch } = condition ?? {};
-  if (ifMatch !== undefined) {
-    if (version === null) return false;
-    if (ifMatch !== "*" && !ifMatch.includes(version)) return false;
-  }
-  if (ifNoneMatch !== undefined && version !== null) {
-    if (ifNoneMatch === "*" || ifNoneMatch.includes(version)) return false;
-  }
-  return true;
+  const isNamed = (by: "*" | readonly string[]) => version !== null && (by === "*" || by.includes(version));
+  return (ifMatch === undefined || isNamed(ifMatch)) && (ifNoneMatch === undefined || !isNamed(ifNoneMatch));
 }
 
 /** Throws `precondition_failed` where a read's `If-Match` does not hold; says whether its `If-None-Match` matched (304). */
@@ -62,32 +56,29 @@ export interface Expiry {
  * future, or the moment is past the year 275760.
  */
 export function expiresAtOf({ ttl, expiration }: Expiry, now: number): number | null {
-  if (ttl != null && expiration != null) throw refusal("expiration", `Expected "ttl" or "expiration", got both`);
+  if (ttl != null && expiration != null) throw invalid("expiration", `Expected "ttl" or "expiration", got both`);
   if (ttl != null) {
-    if (!(ttl > 0)) throw refusal("ttl", `Expected a number of seconds greater than 0, got ${ttl}`);
-    return withinTime("ttl", now + Math.max(1, Math.ceil(roundOff(ttl * 1000))));
+    if (!(ttl > 0)) throw invalid("ttl", `Expected a number of seconds greater than 0, got ${ttl}`);
+    return withinTime("ttl", now + Math.max(1, milliseconds(ttl)));
   }
   if (expiration != null) {
-    const expiresAt = withinTime("expiration", Math.ceil(roundOff(expiration * 1000)));
+    const expiresAt = withinTime("expiration", milliseconds(expiration));
     if (!(expiresAt > now)) {
-      throw refusal("expiration", `Expected Unix seconds in the future (now is ${now / 1000}), got ${expiration}`);
+      throw invalid("expiration", `Expected Unix seconds in the future (now is ${now / 1000}), got ${expiration}`);
     }
     return expiresAt;
   }
   return null;
 }
 
-/** Takes the noise of binary fractions off a product: 1.1 s is 1100 ms, not 1100.0000000000002 ms rounded up. */
-function roundOff(milliseconds: number): number {
-  const nearest = Math.round(milliseconds);
-  return Math.abs(milliseconds - nearest) < 1e-6 * Math.max(1, Math.abs(nearest) * 1e-9) ? nearest : milliseconds;
+/** Rounded up, without the noise of binary fractions: 1.1 s is 1100 ms, not 1100.0000000000002 ms rounded up. */
+function milliseconds(seconds: number): number {
+  const exact = seconds * 1000;
+  const nearest = Math.round(exact);
+  return Math.abs(exact - nearest) < 1e-6 * Math.max(1, Math.abs(nearest) * 1e-9) ? nearest : Math.ceil(exact);
 }
 
 function withinTime(path: string, expiresAt: number): number {
   if (expiresAt <= LAST_MOMENT_MS) return expiresAt;
-  throw refusal(path, "Expected a moment no later than the year 275760; leave it out for a value that stays");
-}
-
-function refusal(path: string, message: string): KvError {
-  return new KvError("invalid_request", `${path}: ${message}`, { issues: [{ path, message }] });
+  throw invalid(path, "Expected a moment no later than the year 275760; leave it out for a value that stays");
 }

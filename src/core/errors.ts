@@ -44,13 +44,13 @@ export interface KvErrorInit {
 /** A condition met at run time, with a stable `code`. Its `detail` is for people and may be sent to the caller. */
 export class KvError extends Error {
   override readonly name = "KvError";
-  readonly code: KvErrorCode;
-  readonly issues: readonly KvIssue[] | undefined;
-  readonly failed: readonly number[] | undefined;
-  readonly headers: Readonly<Record<string, string>>;
+  declare readonly code: KvErrorCode;
+  declare readonly issues: readonly KvIssue[] | undefined;
+  declare readonly failed: readonly number[] | undefined;
+  declare readonly headers: Readonly<Record<string, string>>;
 
   constructor(code: KvErrorCode, detail: string, init: KvErrorInit = {}) {
-    super(detail, "cause" in init ? { cause: init.cause } : undefined);
+    super(detail, init);
     this.code = code;
     this.issues = init.issues;
     this.failed = init.failed;
@@ -66,6 +66,23 @@ export class KvError extends Error {
   get title(): string {
     return titleOf(this.code);
   }
+}
+
+/** What was caught where it was thrown on purpose; anything else is thrown on. */
+export function onPurpose(error: unknown): KvError {
+  if (error instanceof KvError) return error;
+  throw error;
+}
+
+/** An error with its faults, which make its detail. */
+export function faulty(code: KvErrorCode, issues: readonly KvIssue[]): KvError {
+  const detail = issues.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
+  return new KvError(code, detail, { issues });
+}
+
+/** An `invalid_request` with one fault. */
+export function invalid(path: string, message: string): KvError {
+  return faulty("invalid_request", [{ path, message }]);
 }
 
 /** Every code, in the order of its status. */

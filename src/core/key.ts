@@ -1,17 +1,9 @@
+import { encoder } from "./bytes.ts";
 import { KvError } from "./errors.ts";
-
-const encoder = new TextEncoder();
 
 /** The length of a string in bytes of UTF-8. */
 export function utf8Length(text: string): number {
-  let bytes = text.length;
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    if (unit < 0x80) continue;
-    // A surrogate pair is two code units and four bytes; every other unit above U+07FF is three.
-    bytes += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
-  }
-  return bytes;
+  return encoder.encode(text).length;
 }
 
 /** The key itself where it is one; throws `invalid_key` (empty, a lone surrogate) or `too_large` (over `maxBytes`). */
@@ -27,7 +19,6 @@ export function checkKey(key: string, maxBytes: number): string {
 
 /** The key that a percent-encoded path names, decoded once (RFC 3986, section 2.1); throws `invalid_key`. */
 export function decodeKey(encoded: string): string {
-  if (!encoded.includes("%")) return encoded;
   try {
     return decodeURIComponent(encoded);
   } catch {

@@ -25,8 +25,8 @@ export interface Schema {
   /** `false`: other members are refused. */
   readonly additionalProperties?: boolean | Schema;
   /**
-   * One of these holds. Objects are told apart by the first member that has a `const`; otherwise the faults are those of the
-   * first that has the value's type, unless there is a `title`.
+   * One of these holds. Objects are told apart by the first member that they require, where it has a `const`; otherwise the
+   * faults are those of the first that has the value's type, unless there is a `title`.
    */
   readonly anyOf?: readonly Schema[];
 }
@@ -38,33 +38,33 @@ export interface Fault extends KvIssue {
 
 /** What is wrong with a value, nothing where it is as the schema has it. A member that is `undefined` is not there. */
 export function faultsOf(schema: Schema, value: unknown, path = ""): Fault[] {
-  const { anyOf, title } = schema;
-  if (anyOf !== undefined) {
-    const tag = Object.entries(anyOf[0]?.properties ?? {}).find(([, member]) => "const" in member)?.[0];
-    if (tag !== undefined) return taggedFaults(schema, tag, value, path);
-    const faults = anyOf.map((branch) => faultsOf(branch, value, path));
-    if (faults.some((found) => found.length === 0)) return [];
-    const near = anyOf.findIndex((branch) => hasType(branch, value));
-    return title === undefined && near !== -1 ? (faults[near] as Fault[]) : [expected(schema, value, path)];
-  }
+  const { anyOf, title, items, properties } = schema;
   if (!hasType(schema, value) || !hasValue(schema, value)) return [expected(schema, value, path)];
+  if (anyOf !== undefined) {
+    const [tag = ""] = anyOf[0]?.required ?? [];
+    if (anyOf[0]?.properties?.[tag]?.const !== undefined) return taggedFaults(anyOf, tag, value as Members, path);
+    const faults = anyOf.filter((branch) => hasType(branch, value)).map((branch) => faultsOf(branch, value, path));
+    if (faults.some((found) => found.length === 0)) return [];
+    return title === undefined ? (faults[0] as Fault[]) : [expected(schema, value, path)];
+  }
   if (Array.isArray(value)) {
-    const { items } = schema;
     return items === undefined ? [] : value.flatMap((item, index) => faultsOf(items, item, join(path, index)));
   }
-  return schema.properties === undefined ? [] : memberFaults(schema, value as Readonly<Record<string, unknown>>, path);
+  return properties === undefined ? [] : memberFaults(schema, value as Members, path);
 }
 
-function taggedFaults(schema: Schema, tag: string, value: unknown, path: string): Fault[] {
-  if (!isA("object", value)) return [expected(schema, value, path)];
-  const got = (value as Record<string, unknown>)[tag];
-  const branch = schema.anyOf?.find(({ properties }) => properties?.[tag]?.const === got);
+type Members = Readonly<Record<string, unknown>>;
+
+function taggedFaults(branches: readonly Schema[], tag: string, value: Members, path: string): Fault[] {
+  const got = value[tag];
+  const tags = branches.map(({ properties }) => properties?.[tag]?.const);
+  const branch = branches[tags.indexOf(got)];
   if (branch !== undefined) return faultsOf(branch, value, path);
-  const known = (schema.anyOf ?? []).map(({ properties }) => JSON.stringify(properties?.[tag]?.const));
-  return [{ path: join(path, tag), message: `Expected one of ${known.join(", ")}`, got }];
+  const message = `Expected one of ${tags.map((known) => JSON.stringify(known)).join(", ")}`;
+  return [{ path: join(path, tag), message, got }];
 }
 
-function memberFaults(schema: Schema, value: Readonly<Record<string, unknown>>, path: string): Fault[] {
+function memberFaults(schema: Schema, value: Members, path: string): Fault[] {
   const { properties = {}, required = [], additionalProperties } = schema;
   const given = Object.keys(value).filter((name) => value[name] !== undefined);
   const missing = required.filter((name) => !given.includes(name));
@@ -83,28 +83,17 @@ function hasType({ type, anyOf }: Schema, value: unknown): boolean {
 }
 
 function isA(name: TypeName, value: unknown): boolean {
-  switch (name) {
-    case "array":
-      return Array.isArray(value);
-    case "null":
-      return value === null;
-    case "object":
-      return typeof value === "object" && value !== null && !Array.isArray(value);
-    case "number":
-      return Number.isFinite(value);
-    case "integer":
-      return Number.isSafeInteger(value);
-    default:
-      return typeof value === name;
-  }
+  if (name === "number") return Number.isFinite(value);
+  if (name === "integer") return Number.isSafeInteger(value);
+  return name === (value === null ? "null" : Array.isArray(value) ? "array" : typeof value);
 }
 
 function hasValue(schema: Schema, value: unknown): boolean {
   if ("const" in schema && value !== schema.const) return false;
-  if (schema.enum !== undefined && !schema.enum.includes(value)) return false;
+  if (schema.enum?.includes(value) === false) return false;
   if (typeof value === "string") return schema.pattern === undefined || new RegExp(schema.pattern, "u").test(value);
   if (typeof value !== "number") return true;
-  const { minimum = -Infinity, maximum = Infinity, exclusiveMinimum = -Infinity } = schema;
+  const { minimum = value, maximum = value, exclusiveMinimum = -Infinity } = schema;
   return value >= minimum && value <= maximum && value > exclusiveMinimum;
 }
 

@@ -4,7 +4,7 @@ import type { BatchResult } from "../storage/batch.ts";
 import type { BatchOperation } from "../storage/store.ts";
 import { checkJsonType, newEntry, type RequestBody, readBody } from "./body.ts";
 import { parseCondition } from "./conditions.ts";
-import { attributes, etag, type Piece, refusal, text } from "./respond.ts";
+import { attributes, ENTRY_OPEN, etag, type Piece, refusal, text } from "./respond.ts";
 import { type KvContext, permit } from "./route.ts";
 import { BATCH_BODY, type BatchBody, type BatchItem, parse } from "./schema.ts";
 
@@ -49,12 +49,12 @@ function resultPieces(result: BatchResult): Piece[] {
     case "failed":
       return [JSON.stringify(refusal(result.error))];
     case "deleted":
-      return [`{"status":200,"success":true,"data":${result.existed}}`];
+      return [`${ENTRY_OPEN}${result.existed}}`];
     default: {
       const { kind, entry } = result;
-      const data = kind === "entry" && entry.value !== null ? entry.value : "null";
+      const data = (kind === "entry" && entry.value) || "null";
       const tag = `,"etag":${JSON.stringify(etag(entry.version))}`;
-      const tail = kind === "unchanged" ? `${tag}}` : `${attributes(entry)}${tag}}`;
+      const tail = `${kind === "unchanged" ? "" : attributes(entry)}${tag}}`;
       return [`{"status":${kind === "unchanged" ? 304 : 200},"success":true,"data":`, data, tail];
     }
   }

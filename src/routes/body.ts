@@ -1,11 +1,12 @@
 import type { Context } from "hono";
+import { decoder, withRoom } from "../core/bytes.ts";
 import { KvError } from "../core/errors.ts";
 import { createJsonScanner, type JsonScannerOptions } from "../core/json-scanner.ts";
+import { DRAIN_BYTES, DRAIN_MS } from "../core/limits.ts";
 import { within } from "../core/within.ts";
 import type { NewEntry } from "../storage/store.ts";
+import { JSON_TYPE } from "./respond.ts";
 import type { PutBody } from "./schema.ts";
-
-const decoder = new TextDecoder();
 
 /** A request body: its own members parsed, its values left as the text that they came in. */
 export interface RequestBody {
@@ -22,37 +23,39 @@ export function newEntry({ value, metadata, ttl, expiration }: PutBody, text: Re
 
 /** Throws `unsupported_media_type` where a request's body is not JSON. */
 export function checkJsonType(c: Context): void {
-  checkMediaType(c, JSON_TYPE, "application/json");
+  checkMediaType(c, JSON_TYPES, JSON_TYPE);
 }
 
 /** Reads and checks a JSON body. Throws `too_large`, and what the scanner throws. */
 export async function readBody(c: Context, options: JsonScannerOptions & { maxBytes: number }): Promise<RequestBody> {
   const { maxBytes } = options;
-  const length = Number(c.req.header("Content-Length") ?? Number.NaN);
+  const length = Number(c.req.header("Content-Length") ?? 0);
   if (length > maxBytes) throw tooLarge(maxBytes, length);
 
   const scanner = createJsonScanner(options);
-  const bytes = growable(Number.isNaN(length) ? 0 : length);
+  let buffer = new Uint8Array(length);
+  let size = 0;
   for await (const chunk of chunks(c)) {
-    if (bytes.length + chunk.length > maxBytes) throw tooLarge(maxBytes, bytes.length + chunk.length);
+    const at = size;
+    size += chunk.length;
+    if (size > maxBytes) throw tooLarge(maxBytes, size);
     scanner.write(chunk);
-    bytes.append(chunk);
+    buffer = withRoom(buffer, size);
+    buffer.set(chunk, at);
   }
   const { body, spans } = scanner.end();
   // A view where the values are most of what was read, else a copy, so that nothing small keeps a large buffer alive.
-  const views = spans.reduce((sum, [start, end]) => sum + end - start, 0) > bytes.length / 2;
+  const views = spans.reduce((sum, [start, end]) => sum + end - start, 0) > size / 2;
   return {
     body,
     text(index) {
-      const span = spans[index as number];
-      if (span === undefined) throw new TypeError("Not the index of a value");
-      const text = bytes.view().subarray(span[0], span[1]);
+      const text = buffer.subarray(...(spans[index as number] as [number, number]));
       return views ? text : text.slice();
     },
   };
 }
 
-const JSON_TYPE = /^(application\/json|text\/json|[\w.!#$&^-]+\/[\w.!#$&^+-]+\+json)$/;
+const JSON_TYPES = /^(application\/json|text\/json|[\w.!#$&^-]+\/[\w.!#$&^+-]+\+json)$/;
 
 /**
  * Only JSON in UTF-8, as it is: a browser's form can send none of these media types without a preflight. A request of two
@@ -63,9 +66,8 @@ export function checkMediaType(c: Context, accepted: RegExp, expected: string): 
     throw new KvError("invalid_request", "Expected Content-Length or Transfer-Encoding, got both");
   }
   const [type = "", ...parameters] = (c.req.header("Content-Type") ?? "").toLowerCase().split(";");
-  const charset = parameters
-    .map((parameter) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameter)?.[1])
-    .find(Boolean);
+  const charset =
+    parameters.map((parameter) => /^charset\s*=\s*"?([^"\s]*)"?$/.exec(parameter.trim())?.[1]).find(Boolean) ?? "utf-8";
   if (!accepted.test(type.trim())) {
     const got = type === "" ? "none" : JSON.stringify(type.trim().slice(0, 64));
     throw new KvError(
@@ -73,7 +75,7 @@ export function checkMediaType(c: Context, accepted: RegExp, expected: string): 
       `Expected a body of Content-Type ${expected}, got ${got}; with curl add -H 'Content-Type: ${expected}'`,
     );
   }
-  if (charset !== undefined && charset !== "utf-8" && charset !== "utf8") {
+  if (!/^utf-?8$/.test(charset)) {
     throw new KvError("unsupported_media_type", "Expected JSON in UTF-8, got another charset");
   }
   if ((c.req.header("Content-Encoding") ?? "identity").trim().toLowerCase() !== "identity") {
@@ -105,35 +107,12 @@ export async function* chunks(c: Context): AsyncGenerator<Uint8Array> {
   }
 }
 
-const DRAIN_MS = 250;
-const DRAIN_BYTES = 1_048_576;
-
 async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
   for (let left = DRAIN_BYTES; left > 0; ) {
     const { done, value } = await reader.read();
     if (done) return;
     left -= value.length;
   }
-}
-
-function growable(expected: number) {
-  let buffer = new Uint8Array(expected);
-  let length = 0;
-  return {
-    get length() {
-      return length;
-    },
-    append(chunk: Uint8Array) {
-      if (length + chunk.length > buffer.length) {
-        const larger = new Uint8Array(Math.max(length + chunk.length, buffer.length * 2));
-        larger.set(buffer.subarray(0, length));
-        buffer = larger;
-      }
-      buffer.set(chunk, length);
-      length += chunk.length;
-    },
-    view: () => buffer.subarray(0, length),
-  };
 }
 
 function tooLarge(maxBytes: number, got: number): KvError {

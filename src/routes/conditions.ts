@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import type { Condition } from "../core/entry.ts";
-import { KvError } from "../core/errors.ts";
+import { invalid } from "../core/errors.ts";
 
 const TAG = /^(W\/)?"([\x21\x23-\x7e\x80-\uffff]*)"$/;
 
@@ -23,31 +23,22 @@ interface Field {
 
 /** The condition that the texts of `If-Match` and `If-None-Match` state; throws `invalid_request`. */
 export function parseCondition(match: Field, noneMatch: Field): Condition | undefined {
-  const ifMatch = tags(match, "strong");
-  const ifNoneMatch = tags(noneMatch, "weak");
-  if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
-  return { ...(ifMatch !== undefined && { ifMatch }), ...(ifNoneMatch !== undefined && { ifNoneMatch }) };
+  const ifMatch = tags(match, false);
+  const ifNoneMatch = tags(noneMatch, true);
+  return (ifMatch ?? ifNoneMatch) && { ...(ifMatch && { ifMatch }), ...(ifNoneMatch && { ifNoneMatch }) };
 }
 
-function tags({ name, ...given }: Field, comparison: "strong" | "weak"): "*" | string[] | undefined {
+function tags({ name, ...given }: Field, takesWeak: boolean): "*" | string[] | undefined {
   const field = given.field?.trim();
-  if (field === undefined) return undefined;
-  if (field === "*") return "*";
-  const versions: string[] = [];
-  for (const element of split(field)) {
+  if (field === undefined || field === "*") return field;
+  return split(field).flatMap((element) => {
     const [tag, weak, version = ""] = TAG.exec(element) ?? [];
-    if (tag === undefined) {
-      const message = `Expected "*" or entity tags in double quotes, as an ETag gives them, for example "abc"`;
-      throw new KvError("invalid_request", `${name}: ${message}`, { issues: [{ path: name, message }] });
-    }
-    if (weak === undefined || comparison === "weak") versions.push(version);
-  }
-  return versions;
+    if (tag !== undefined) return weak === undefined || takesWeak ? [version] : [];
+    throw invalid(name, `Expected "*" or entity tags in double quotes, as an ETag gives them, for example "abc"`);
+  });
 }
 
 /** The elements of a list: a comma inside an entity tag does not part them. Empty elements count for nothing. */
 function split(field: string): string[] {
-  return (field.match(/(?:[^",]|"[^"]*"?)+/g) ?? [])
-    .map((element) => element.trim())
-    .filter((element) => element !== "");
+  return (field.match(/(?:[^",]|"[^"]*"?)+/g) ?? []).map((element) => element.trim()).filter(Boolean);
 }

@@ -5,9 +5,7 @@ import { NDJSON_TYPE } from "./respond.ts";
 import { BATCH_BODY, ENTRY_LINE, EXPORT_QUERY, LIST_QUERY, PUT_BODY } from "./schema.ts";
 
 const ANY: JsonSchema = {};
-const METADATA: JsonSchema = {};
-const EXPIRATION: JsonSchema = { type: "number", description: "Unix seconds" };
-const ENTRY = { metadata: METADATA, expiration: EXPIRATION };
+const ENTRY = { metadata: ANY, expiration: { type: "number", description: "Unix seconds" } };
 const STRINGS: JsonSchema = { type: "array", items: { type: "string" } };
 
 const WRITE_ERRORS: readonly KvErrorCode[] = [
@@ -32,7 +30,7 @@ export const get: OperationDoc = {
   data: ANY,
   beside: ENTRY,
   example: { data: { theme: "dark" }, metadata: { by: "ann" }, expiration: 1_767_225_600 },
-  etag: true,
+  headers: ["ETag"],
   errors: ["invalid_request", "invalid_key", "not_found", "precondition_failed", "too_large"],
 };
 
@@ -43,7 +41,7 @@ export const put: OperationDoc = {
   body: PUT_BODY,
   data: { description: "The value as stored, or null with `Prefer: return=minimal`" },
   beside: ENTRY,
-  etag: true,
+  headers: ["ETag"],
   errors: WRITE_ERRORS,
 };
 

@@ -1,6 +1,7 @@
+import { NULL } from "../core/bytes.ts";
 import { isUnchanged } from "../core/entry.ts";
-import { KvError } from "../core/errors.ts";
-import { checkKey, quote } from "../core/key.ts";
+import { invalid, KvError } from "../core/errors.ts";
+import { quote } from "../core/key.ts";
 import { BODY_OVERHEAD_BYTES, LIST_LIMIT_MAX } from "../core/limits.ts";
 import type { Schema } from "../core/schema.ts";
 import type { ListedEntry } from "../storage/adapter.ts";
@@ -8,7 +9,7 @@ import { batch } from "./batch.ts";
 import { checkJsonType, newEntry, readBody } from "./body.ts";
 import { conditionOf } from "./conditions.ts";
 import * as docs from "./docs.ts";
-import { attributes, data, empty, entry, etag, text } from "./respond.ts";
+import { attributes, data, empty, entry, etag, type Piece, text } from "./respond.ts";
 import { type KvContext, keyOf, type Route } from "./route.ts";
 import { LIST_QUERY, type ListQuery, PUT_BODY, type PutBody, parse } from "./schema.ts";
 
@@ -23,7 +24,7 @@ export const entryRoutes: readonly Route[] = [
 ];
 
 async function get(c: KvContext): Promise<Response> {
-  const key = checkKey(keyOf(c), c.var.store.limits.key);
+  const key = keyOf(c);
   const condition = conditionOf(c);
   const stored = await c.var.store.get(key);
   if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
@@ -34,7 +35,7 @@ async function get(c: KvContext): Promise<Response> {
 async function put(c: KvContext): Promise<Response> {
   const { store } = c.var;
   checkJsonType(c);
-  const key = checkKey(keyOf(c), store.limits.key);
+  const key = keyOf(c);
   const condition = conditionOf(c);
   const { body, text } = await readBody(c, {
     depth: store.limits.depth,
@@ -45,53 +46,49 @@ async function put(c: KvContext): Promise<Response> {
   });
   const stored = await store.put(key, newEntry(parse<PutBody>(PUT_BODY, body), text), condition);
   return wantsMinimal(c)
-    ? entry(c, stored, { value: false, headers: { "Preference-Applied": "return=minimal" } })
+    ? entry(c, { ...stored, value: NULL }, { "Preference-Applied": "return=minimal" })
     : entry(c, stored);
 }
 
 async function remove(c: KvContext): Promise<Response> {
-  const { store } = c.var;
-  return data(c, await store.delete(checkKey(keyOf(c), store.limits.key), conditionOf(c)));
+  return data(c, await c.var.store.delete(keyOf(c), conditionOf(c)));
 }
 
 async function list(c: KvContext): Promise<Response> {
-  const query = parse<ListQuery>(LIST_QUERY, queryOf(c, LIST_QUERY));
-  const { prefix = "", limit = LIST_LIMIT_MAX, cursor = null, include } = query;
+  const { prefix = "", limit = LIST_LIMIT_MAX, cursor = null, include } = queryOf(c, LIST_QUERY);
   const page = await c.var.store.list({ prefix, limit, cursor, values: include === "values" });
-  const pieces: (string | Uint8Array)[] = ['{"keys":['];
-  for (const [index, listed] of page.entries.entries()) pieces.push(...listedPieces(listed, index));
-  pieces.push(`],"list_complete":${page.cursor === null}`);
-  pieces.push(page.cursor === null ? "}" : `,"cursor":${JSON.stringify(page.cursor)}}`);
-  return text(c, pieces);
+  const next = page.cursor === null ? "" : `,"cursor":${JSON.stringify(page.cursor)}`;
+  const tail = `],"list_complete":${page.cursor === null}${next}}`;
+  return text(c, ['{"keys":[', ...page.entries.flatMap(listedPieces), tail]);
 }
 
-function listedPieces(listed: ListedEntry, index: number): (string | Uint8Array)[] {
+function listedPieces(listed: ListedEntry, index: number): Piece[] {
   const head = `${index === 0 ? "" : ","}{"name":${JSON.stringify(listed.key)},"etag":${JSON.stringify(etag(listed.version))}${attributes(listed)}`;
   return listed.value === null ? [`${head}}`] : [`${head},"value":`, listed.value, "}"];
 }
 
 /** The query's parameters, whole numbers as such; one that is repeated is an array, so that the schema refuses it. */
-export function queryOf(c: KvContext, { properties = {} }: Schema): Record<string, unknown> {
+export function queryOf(c: KvContext, schema: Schema): ListQuery {
+  const { properties = {} } = schema;
   const parameters: Record<string, unknown> = Object.create(null);
   const query = /\?([^#]*)/.exec(c.req.url)?.[1] ?? "";
   for (const pair of query.split("&").filter(Boolean)) {
     const [name = "", value = ""] = pair.split(/=(.*)/s).map(decodeQuery);
     const parsed = properties[name]?.type === "integer" && /^[1-9]\d*$/.test(value) ? Number(value) : value;
-    parameters[name] = Object.hasOwn(parameters, name) ? [parameters[name], parsed] : parsed;
+    parameters[name] = name in parameters ? [parameters[name], parsed] : parsed;
   }
-  return parameters;
+  return parse(schema, parameters);
 }
 
 function decodeQuery(text: string): string {
   try {
     return decodeURIComponent(text.replaceAll("+", " "));
   } catch {
-    const message = `Expected percent-encoded UTF-8, got ${quote(text)}`;
-    throw new KvError("invalid_request", message, { issues: [{ path: "", message }] });
+    throw invalid("", `Expected percent-encoded UTF-8, got ${quote(text)}`);
   }
 }
 
 /** RFC 7240, section 4.2. */
 function wantsMinimal(c: KvContext): boolean {
-  return /(?:^|,)\s*return\s*=\s*"?minimal"?\s*(?:[;,]|$)/i.test(c.req.header("Prefer") ?? "");
+  return /(^|,)\s*return\s*=\s*"?minimal"?\s*([;,]|$)/i.test(c.req.header("Prefer") ?? "");
 }

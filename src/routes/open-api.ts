@@ -2,6 +2,7 @@
 import { KV_ERROR_CODES, type KvErrorCode, statusOf, titleOf } from "../core/errors.ts";
 import type { Schema } from "../core/schema.ts";
 import { VERSION } from "../version.ts";
+import { JSON_TYPE, PROBLEM_TYPE } from "./respond.ts";
 import type { Route } from "./route.ts";
 
 export type JsonSchema = Readonly<Record<string, unknown>>;
@@ -15,27 +16,22 @@ export interface OperationDoc {
   /** The media type of the body, and that of the answer; `application/json`. */
   bodyType?: string;
   type?: string;
-  /** Header fields of a success, beside the `ETag`. */
+  /** Header fields of a success. */
   headers?: readonly string[];
   /** What stands in an example of a success beside `status` and `success`. */
   example?: Readonly<Record<string, unknown>>;
-  /** Header fields that a request may carry. */
+  /** Header fields that a request may carry; those of a `GET` may be answered 304. */
   conditions?: readonly ("If-Match" | "If-None-Match" | "Prefer")[];
   /** The schema of `data`, or `null` where the answer is not an envelope. */
   data: JsonSchema | null;
   /** Members that may stand beside `data`. */
   beside?: Readonly<Record<string, JsonSchema>>;
-  /** Whether the answer has an `ETag`, and a condition may answer 304. */
-  etag?: boolean;
   /** The codes of its own; those that every route can answer are added. */
   errors: readonly KvErrorCode[];
 }
 
 /** Routes and the path under which they are served. */
 export type RouteGroup = readonly [base: string, routes: readonly Route[]];
-
-const JSON_TYPE = "application/json";
-const PROBLEM = "application/problem+json";
 
 /** The document for groups of routes, below `mount`: the path that stands before them. */
 export function openApiDocument(groups: readonly RouteGroup[], mount: string): JsonSchema {
@@ -78,36 +74,31 @@ function operation({ path, scope, method, doc }: Route): JsonSchema {
     summary: doc.summary,
     ...(scope === null && { security: [] }),
     parameters: parameters(path, doc),
-    ...(doc.body !== undefined && {
+    ...(doc.body && {
       requestBody: { required: true, content: { [doc.bodyType ?? JSON_TYPE]: { schema: doc.body } } },
     }),
     responses: {
       200: success(doc),
-      ...(method === "GET" && doc.etag && { 304: { description: "Not modified", headers: headers(["ETag"]) } }),
+      ...(method === "GET" && doc.conditions && { 304: { description: "Not modified", headers: headers(["ETag"]) } }),
       ...problems(codes),
     },
   };
 }
 
 /** A `GET` without its content. */
-function head({ operationId, responses, ...get }: JsonSchema): JsonSchema {
-  const bare = Object.entries(responses as Record<string, JsonSchema>).map(([status, { content: _, ...rest }]) => [
-    status,
-    rest,
-  ]);
-  return { ...get, operationId: `${operationId}Head`, responses: Object.fromEntries(bare) };
+function head(get: JsonSchema): JsonSchema {
+  const bare = JSON.stringify(get, (name, value) => (name === "content" ? undefined : value));
+  return { ...JSON.parse(bare), operationId: `${get.operationId}Head` };
 }
 
 /** Header fields of an answer; each carries the request's id. */
 function headers(names: readonly string[]): JsonSchema {
-  const fields = ["X-Request-Id", ...names].map((name) => [name, { schema: FIELDS[name] }]);
+  const fields = ["X-Request-Id", ...names].map((name) => [name, { schema: FIELDS[name] ?? { type: "string" } }]);
   return Object.fromEntries(fields);
 }
 
+/** Those that are more than a string. */
 const FIELDS: Readonly<Record<string, JsonSchema>> = {
-  "X-Request-Id": { type: "string" },
-  ETag: { type: "string" },
-  "WWW-Authenticate": { type: "string" },
   "Retry-After": { type: "integer" },
   "Export-Consistency": { enum: ["snapshot", "none"] },
 };
@@ -121,17 +112,17 @@ function parameters(path: string, { query, conditions = [] }: OperationDoc): Jso
   ];
 }
 
-function success({ data, beside, etag, type = JSON_TYPE, ...doc }: OperationDoc): JsonSchema {
+function success({ data, beside, type = JSON_TYPE, ...doc }: OperationDoc): JsonSchema {
   const envelope = {
     type: "object",
     properties: { status: { const: 200 }, success: { const: true }, data, ...beside },
     required: ["status", "success", "data"],
   };
   const bare = { type: type === JSON_TYPE ? "object" : "string" };
-  const example = doc.example === undefined ? {} : { example: { status: 200, success: true, ...doc.example } };
+  const example = doc.example && { example: { status: 200, success: true, ...doc.example } };
   return {
     description: "Success",
-    headers: headers([...(doc.headers ?? []), ...(etag ? ["ETag"] : [])]),
+    headers: headers(doc.headers ?? []),
     content: { [type]: { schema: data === null ? bare : envelope, ...example } },
   };
 }
@@ -143,7 +134,7 @@ function problems(codes: readonly KvErrorCode[]): JsonSchema {
       {
         description: group.map((code) => `${titleOf(code)} (\`${code}\`)`).join(", "),
         headers: headers(status === 401 ? ["WWW-Authenticate"] : status === 503 ? ["Retry-After"] : []),
-        content: { [PROBLEM]: { schema: { $ref: "#/components/schemas/Problem" } } },
+        content: { [PROBLEM_TYPE]: { schema: { $ref: "#/components/schemas/Problem" } } },
       },
     ]),
   );

@@ -1,51 +1,40 @@
 /** The only place where an answer is made. */
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { concat, encoder, lengthOf } from "../core/bytes.ts";
 import type { StoredEntry } from "../core/entry.ts";
 import type { KvError } from "../core/errors.ts";
+import { STREAM_BYTES } from "../core/limits.ts";
 
 /** JSON text, as a string or in UTF-8. */
 export type Piece = string | Uint8Array;
 
 type Headers = Readonly<Record<string, string>>;
 
-const encoder = new TextEncoder();
-const NULL = encoder.encode("null");
 /** How every success begins. */
-const OPEN = encoder.encode('{"status":200,"success":true,"data":');
+export const ENTRY_OPEN = '{"status":200,"success":true,"data":';
+const OPEN = encoder.encode(ENTRY_OPEN);
 const RETRY_AFTER_SECONDS = "1";
 export const NDJSON_TYPE = "application/x-ndjson";
-const JSON_TYPE = "application/json";
+export const JSON_TYPE = "application/json";
+export const PROBLEM_TYPE = "application/problem+json";
 
 /** `{"status":200,"success":true,"data":…}` */
-export function data(c: Context, value: unknown, headers: Headers = {}): Response {
-  return c.body(JSON.stringify({ status: 200, success: true, data: value }), 200, {
-    "Content-Type": JSON_TYPE,
-    ...headers,
-  });
+export function data(c: Context, value: unknown): Response {
+  return text(c, [JSON.stringify(value)]);
 }
 
-/** The envelope around a stored entry, its value's text untouched, or `null` in its place. */
-export function entry(
-  c: Context,
-  stored: StoredEntry,
-  options: { value: boolean; headers?: Headers } = { value: true },
-): Response {
-  return c.body(concat([OPEN, options.value ? stored.value : NULL, encoder.encode(`${attributes(stored)}}`)]), 200, {
-    "Content-Type": JSON_TYPE,
-    ETag: etag(stored.version),
-    ...options.headers,
-  });
+/** The envelope around a stored entry, its value's text untouched. */
+export function entry(c: Context, stored: StoredEntry, headers: Headers = {}): Response {
+  return text(c, [stored.value, attributes(stored)], { ETag: etag(stored.version), ...headers }, Infinity);
 }
 
-/** `data` given as JSON text in pieces, in UTF-8 or as strings. */
-export function text(c: Context, pieces: readonly Piece[]): Response {
+/** `data` given as JSON text in pieces; an answer of more than `wholeBytes` is not copied into one piece. */
+export function text(c: Context, pieces: readonly Piece[], headers: Headers = {}, wholeBytes = STREAM_BYTES): Response {
   const bytes = [OPEN, ...pieces, "}"].map((piece) => (typeof piece === "string" ? encoder.encode(piece) : piece));
-  return c.body(lengthOf(bytes) > STREAM_BYTES ? stream(bytes) : concat(bytes), 200, { "Content-Type": JSON_TYPE });
+  const body = lengthOf(bytes) > wholeBytes ? stream(bytes) : concat(bytes);
+  return c.body(body, 200, { "Content-Type": JSON_TYPE, ...headers });
 }
-
-/** A larger answer is not copied into one piece. */
-const STREAM_BYTES = 1_048_576;
 
 function stream(pieces: readonly Uint8Array[]): ReadableStream<Uint8Array> {
   let next = 0;
@@ -107,12 +96,19 @@ export function document(c: Context, value: unknown): Response {
 
 /** The envelope of an answer that is not a success, at once a problem document (RFC 9457). */
 export function problem(c: Context, error: KvError, requestId: string): Response {
-  return c.body(problemText(error, requestId), error.status as ContentfulStatusCode, {
-    "Content-Type": "application/problem+json",
+  const { status, headers, text } = problemParts(error, requestId);
+  return c.body(text, status as ContentfulStatusCode, headers);
+}
+
+/** What {@link problem} is made of, for a server that answers without a context. */
+export function problemParts(error: KvError, requestId: string) {
+  const headers = {
+    "Content-Type": PROBLEM_TYPE,
     "X-Request-Id": requestId,
     ...(error.code === "unavailable" && { "Retry-After": RETRY_AFTER_SECONDS }),
     ...error.headers,
-  });
+  };
+  return { status: error.status, headers, text: problemText(error, requestId) };
 }
 
 /** The text of {@link problem}, for a server that must answer without a request. */
@@ -121,8 +117,8 @@ export function problemText(error: KvError, requestId: string): string {
     ...refusal(error),
     title: error.title,
     instance: requestId,
-    ...(error.issues !== undefined && { issues: error.issues }),
-    ...(error.failed !== undefined && { failed: error.failed }),
+    issues: error.issues,
+    failed: error.failed,
   });
 }
 
@@ -139,19 +135,4 @@ export function etag(version: string): string {
 /** The members of an entry that stand beside its value, each with a comma before it; empty where it has none. */
 export function attributes({ metadata, expiresAt }: Pick<StoredEntry, "metadata" | "expiresAt">): string {
   return `${metadata === null ? "" : `,"metadata":${metadata}`}${expiresAt === null ? "" : `,"expiration":${expiresAt / 1000}`}`;
-}
-
-function lengthOf(pieces: readonly Uint8Array[]): number {
-  return pieces.reduce((length, piece) => length + piece.length, 0);
-}
-
-/** Bytes in one piece. */
-export function concat(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(lengthOf(pieces));
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
 }

@@ -2,7 +2,7 @@ import type { Context, Hono } from "hono";
 import { routePath } from "hono/route";
 import { includesScope, type Principal, type Scope } from "../auth/principal.ts";
 import { KvError } from "../core/errors.ts";
-import { decodeKey } from "../core/key.ts";
+import { checkKey, decodeKey } from "../core/key.ts";
 import type { Store } from "../storage/store.ts";
 import type { OperationDoc } from "./open-api.ts";
 import { empty } from "./respond.ts";
@@ -75,28 +75,22 @@ export function permit(c: KvContext, scope: Scope): void {
 }
 
 function otherMethod(c: KvContext, routes: readonly Route[]): Response {
-  const methods = routes.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method]));
-  const headers = { Allow: [...methods, "OPTIONS"].join(", ") };
+  const methods = [...routes.map(({ method }) => method), "OPTIONS"].join(", ");
+  const headers = { Allow: methods.replace("GET", "GET, HEAD") };
   if (c.req.method === "OPTIONS") return empty(c, 204, headers);
   throw new KvError("method_not_allowed", `Expected one of ${headers.Allow}, got ${c.req.method}`, { headers });
 }
 
-/** The key that a request names: everything after the route's own path, percent-decoded once. */
+/** The key that a request names: everything after the route's own path, percent-decoded once. Throws where it is none. */
 export function keyOf(c: KvContext): string {
-  const path = rawPath(c.req.raw);
-  let at = 0;
   // Counted in slashes, not in characters: the base path may have parameters where the service is mounted.
-  for (let slashes = routePath(c).split(KEY_PATTERN)[0]?.split("/").length ?? 0; slashes > 1; slashes--) {
-    at = path.indexOf("/", at) + 1;
-  }
-  return decodeKey(path.slice(at));
+  const slashes = routePath(c).split(KEY_PATTERN, 1).join().split("/").length - 1;
+  const key = rawPath(c.req.raw).split("/").slice(slashes).join("/");
+  return checkKey(decodeKey(key), c.var.store.limits.key);
 }
 
 /** The path of a request's target as it was sent, undecoded. */
 export function rawPath(request: Request): string {
-  const { url } = request;
   // Bun has no more than the path where a request has no usable Host.
-  const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("://") + 3);
-  const end = url.slice(start).search(/[?#]/);
-  return end === -1 ? url.slice(start) : url.slice(start, start + end);
+  return /^(?:[^/]*:\/\/[^/]*)?([^?#]*)/.exec(request.url)?.[1] ?? "";
 }

@@ -1,5 +1,5 @@
 /** What a request may hold: the one source of validation and of the OpenAPI document. */
-import { KvError } from "../core/errors.ts";
+import { faulty } from "../core/errors.ts";
 import { LIST_LIMIT_MAX } from "../core/limits.ts";
 import { faultsOf, type Schema } from "../core/schema.ts";
 
@@ -136,6 +136,5 @@ export const LIST_QUERY: Schema = {
 export function parse<T>(schema: Schema, input: unknown): T {
   const issues = faultsOf(schema, input).map(({ path, message }) => ({ path, message }));
   if (issues.length === 0) return input as T;
-  const detail = issues.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
-  throw new KvError("invalid_request", detail, { issues });
+  throw faulty("invalid_request", issues);
 }

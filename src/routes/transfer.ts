@@ -1,24 +1,25 @@
 /** Export and import: one entry a line, streamed both ways. */
-import { KvError } from "../core/errors.ts";
+import { concat, decoder, encoder, NULL } from "../core/bytes.ts";
+import { KvError, onPurpose } from "../core/errors.ts";
 import { createJsonScanner } from "../core/json-scanner.ts";
-import { BODY_OVERHEAD_BYTES } from "../core/limits.ts";
+import { BODY_OVERHEAD_BYTES, CHUNK_BYTES, FAILED_MAX, GROUP_BYTES, GROUP_ENTRIES } from "../core/limits.ts";
 import type { ListedEntry } from "../storage/adapter.ts";
 import type { LoadedEntry, Store } from "../storage/store.ts";
 import { checkMediaType, chunks, newEntry } from "./body.ts";
 import { queryOf } from "./entries.ts";
-import { attributes, concat, data, NDJSON_TYPE, ndjson, refusal } from "./respond.ts";
+import { attributes, data, NDJSON_TYPE, ndjson, refusal } from "./respond.ts";
 import type { KvContext } from "./route.ts";
-import { ENTRY_LINE, EXPORT_QUERY, type ImportLine, type ListQuery, parse } from "./schema.ts";
+import { ENTRY_LINE, EXPORT_QUERY, type ImportLine, parse } from "./schema.ts";
 
-const encoder = new TextEncoder();
-const NULL = encoder.encode("null");
-const [LINE_FEED, CARRIAGE_RETURN, SPACE] = [10, 13, 32];
-const BLANK = [9, CARRIAGE_RETURN, SPACE];
+const LINE_FEED = 10;
+const CARRIAGE_RETURN = 13;
+/** What a line without anything in it may have: tabs, carriage returns and spaces. */
+const BLANK = [9, CARRIAGE_RETURN, 32];
 
 /** `GET`: every entry under a prefix. A header tells whether they are of one moment. */
 export function exportEntries(c: KvContext): Response {
   const { store } = c.var;
-  const { prefix = "" } = parse<ListQuery>(EXPORT_QUERY, queryOf(c, EXPORT_QUERY));
+  const { prefix = "" } = queryOf(c, EXPORT_QUERY);
   const { promise, resolve } = Promise.withResolvers<void>();
   if (c.req.method !== "HEAD") c.set("streaming", promise);
   const consistency = store.capabilities.snapshot ? "snapshot" : "none";
@@ -34,7 +35,7 @@ async function* linesOf(pages: AsyncGenerator<ListedEntry[]>): AsyncGenerator<Ui
   };
   for await (const page of pages) {
     for (const { key, value, ...entry } of page) {
-      const metadata = entry.metadata?.replaceAll(/\r\n?|\n/g, " ") ?? null;
+      const metadata = entry.metadata && joinLines(entry.metadata);
       const head = `{"key":${JSON.stringify(key)},"value":`;
       const tail = `${attributes({ ...entry, metadata })}}\n`;
       const text = onOneLine(value ?? NULL);
@@ -59,20 +60,15 @@ async function* linesOf(pages: AsyncGenerator<ListedEntry[]>): AsyncGenerator<Ui
   if (at > 0) yield chunk.subarray(0, at);
 }
 
-const CHUNK_BYTES = 65_536;
-
 /** In JSON text a line break stands between tokens only: each becomes one space. */
-function onOneLine(text: Uint8Array): Uint8Array {
-  if (!text.includes(LINE_FEED) && !text.includes(CARRIAGE_RETURN)) return text;
-  const line = text.filter((byte, index) => byte !== LINE_FEED || text[index - 1] !== CARRIAGE_RETURN);
-  return line.map((byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? SPACE : byte));
+function joinLines(text: string): string {
+  return text.replaceAll(/\r\n?|\n/g, " ");
 }
 
-/** How much is stored at once: little enough to be gone before the garbage collector takes it for lasting. */
-const GROUP_ENTRIES = 64;
-const GROUP_BYTES = 4_194_304;
-/** How many faults an answer lists; it counts all. */
-const FAILED_MAX = 1000;
+function onOneLine(text: Uint8Array): Uint8Array {
+  const broken = text.includes(LINE_FEED) || text.includes(CARRIAGE_RETURN);
+  return broken ? encoder.encode(joinLines(decoder.decode(text))) : text;
+}
 
 interface Failure {
   line: number;
@@ -120,22 +116,24 @@ export async function importEntries(c: KvContext): Promise<Response> {
 /** The entry of each line that has one, or what is wrong with it. A line that a broken connection cut is none. */
 async function* entriesOf(c: KvContext, store: Store): AsyncGenerator<{ line: number; entry: LoadedEntry | KvError }> {
   let line = 1;
-  let reader = lineReader(store);
+  let read = lineReader(store);
   for await (const chunk of chunks(c)) {
     let from = 0;
     for (let at = chunk.indexOf(LINE_FEED); at !== -1; at = chunk.indexOf(LINE_FEED, from)) {
-      reader.push(chunk.subarray(from, at));
-      const entry = reader.end();
+      const entry = read(chunk.subarray(from, at), true);
       if (entry !== null) yield { line, entry };
-      [reader, from, line] = [lineReader(store), at + 1, line + 1];
+      [read, from, line] = [lineReader(store), at + 1, line + 1];
     }
-    reader.push(chunk.subarray(from));
+    read(chunk.subarray(from), false);
   }
-  const entry = reader.end();
+  const entry = read(new Uint8Array(0), true);
   if (entry !== null) yield { line, entry };
 }
 
-/** One line, checked as it comes; what is wrong with it is kept, and the rest of it passed over. */
+/**
+ * Takes one line, checked as it comes; what is wrong with it is kept, and the rest of it passed over. Answers at its end,
+ * `null` for a line without anything in it.
+ */
 function lineReader({ limits }: Store) {
   const scanner = createJsonScanner({
     depth: limits.depth,
@@ -146,46 +144,35 @@ function lineReader({ limits }: Store) {
   const pieces: Uint8Array[] = [];
   let length = 0;
   let blank = true;
-  let fault: unknown;
+  let fault: KvError | null = null;
 
-  /** What a step throws is the line's fault, where the line is to blame. */
-  function attempt<T>(step: () => T): T | undefined {
-    if (fault !== undefined) return undefined;
-    try {
-      return step();
-    } catch (error) {
-      if (!(error instanceof KvError)) throw error;
-      fault = error;
-      return undefined;
+  function add(chunk: Uint8Array): void {
+    if (chunk.length === 0) return;
+    scanner.write(chunk);
+    length += chunk.length;
+    if (length > limits.value + limits.metadata + BODY_OVERHEAD_BYTES) {
+      throw new KvError("too_large", `Expected a value of at most ${limits.value} bytes of JSON text, got more`);
     }
+    pieces.push(chunk);
   }
 
-  return {
-    push(chunk: Uint8Array): void {
-      if (chunk.length === 0) return;
-      blank &&= chunk.every((byte) => BLANK.includes(byte));
-      attempt(() => {
-        scanner.write(chunk);
-        length += chunk.length;
-        if (length > limits.value + limits.metadata + BODY_OVERHEAD_BYTES) {
-          throw new KvError("too_large", `Expected a value of at most ${limits.value} bytes of JSON text, got more`);
-        }
-        pieces.push(chunk);
-      });
-    },
-    /** `null` for a line without anything in it. */
-    end(): LoadedEntry | KvError | null {
-      if (blank) return null;
-      const entry = attempt(() => {
-        const { body, spans } = scanner.end();
-        const parsed = parse<ImportLine>(ENTRY_LINE, body);
-        // Most lines lie in one chunk, and their values stay where they are.
-        const bytes = pieces.length === 1 ? (pieces[0] as Uint8Array) : concat(pieces);
-        pieces.length = 0;
-        const text = (index: unknown) => bytes.subarray(...(spans[index as number] as [number, number]));
-        return { key: parsed.key, ...newEntry(parsed, text) };
-      });
-      return entry ?? (fault as KvError);
-    },
+  function parsed(): LoadedEntry {
+    const { body, spans } = scanner.end();
+    const item = parse<ImportLine>(ENTRY_LINE, body);
+    // Most lines lie in one chunk, and their values stay where they are.
+    const bytes = pieces.length === 1 ? (pieces[0] as Uint8Array) : concat(pieces);
+    const text = (index: unknown) => bytes.subarray(...(spans[index as number] as [number, number]));
+    return { key: item.key, ...newEntry(item, text) };
+  }
+
+  return (chunk: Uint8Array, isLast: boolean): LoadedEntry | KvError | null => {
+    blank &&= chunk.every((byte) => BLANK.includes(byte));
+    try {
+      if (fault === null) add(chunk);
+      if (fault === null && isLast && !blank) return parsed();
+    } catch (error) {
+      fault = onPurpose(error);
+    }
+    return isLast && !blank ? fault : null;
   };
 }

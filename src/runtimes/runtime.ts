@@ -4,6 +4,11 @@ import type { StorageAdapter } from "../storage/adapter.ts";
 /** What the platform gives a service. */
 export interface Runtime {
   storage: StorageAdapter;
+  /**
+   * Keeps what was read in memory, for an engine that is far away: `maxBytes` bytes at most, each entry for `maxAge`
+   * seconds at most, after which other instances' writes are seen. Off by default.
+   */
+  cache?: { maxBytes: number; maxAge: number } | undefined;
   /** Epoch milliseconds; `Date.now` by default. Every expiry is judged by this clock alone. */
   now?: (() => number) | undefined;
   /** Makes the version of one write, by default 72 random bits: unique for all time, ASCII letters, digits, `-` and `_`. */

@@ -1,12 +1,12 @@
 /** Several operations at once: read together where they can be, in their order, each with an answer of its own. */
 import { isLive, isUnchanged, type StoredEntry } from "../core/entry.ts";
-import { KvError } from "../core/errors.ts";
+import { KvError, onPurpose } from "../core/errors.ts";
 import { quote } from "../core/key.ts";
 import { BATCH_BYTES } from "../core/limits.ts";
 import type { FoundEntry, StorageAdapter, WriteOperation, WriteOutcome } from "./adapter.ts";
 
 /** What a batch asks of the engine. */
-export type BatchAdapter = Required<Pick<StorageAdapter, "getMany" | "write">>;
+export type BatchAdapter = Required<Pick<StorageAdapter, "capabilities" | "getMany" | "write">>;
 
 /** What became of one operation. */
 export type BatchResult =
@@ -26,11 +26,8 @@ export async function runBatch(
   const results: BatchResult[] = [];
   let budget = BATCH_BYTES;
   for (const run of runsOf(operations)) {
-    const done = await (run[0]?.kind === "get"
-      ? readRun(adapter, run, now, budget)
-      : writeRun(adapter, run, now)
-    ).catch((error: unknown): BatchResult[] => {
-      if (!(error instanceof KvError)) throw error;
+    const done = await oneRun(adapter, run, now, budget).catch((thrown: unknown): BatchResult[] => {
+      const error = onPurpose(thrown);
       return run.map(() => ({ kind: "failed", error }));
     });
     for (const result of done) {
@@ -49,16 +46,15 @@ export async function runAtomic(
 ): Promise<BatchResult[]> {
   // Of a read only If-Match can refuse; If-None-Match that matches is an answer.
   const guarded = operations.map((operation) => {
-    if (operation.kind !== "get" || operation.condition === undefined) return operation;
-    const { ifMatch } = operation.condition;
-    return { ...operation, condition: ifMatch === undefined ? undefined : { ifMatch } };
+    const { ifMatch } = operation.condition ?? {};
+    return operation.kind === "get" ? { ...operation, condition: ifMatch && { ifMatch } } : operation;
   });
   const outcomes = await adapter.write(guarded, { now, atomic: true, valueBytes: BATCH_BYTES });
   const failed = outcomes.flatMap((outcome, index) => (outcome === "refused" ? [index] : []));
   if (failed.length > 0) {
     throw new KvError("precondition_failed", "A condition did not hold; nothing was changed", { failed });
   }
-  return operations.map((operation, index) => resultOf(operation, outcomes[index] as WriteOutcome, now));
+  return resultsOf(adapter, operations, outcomes, now);
 }
 
 /** Neighbours that are all reads or all writes. */
@@ -72,35 +68,38 @@ function runsOf(operations: readonly WriteOperation[]): WriteOperation[][] {
   return runs;
 }
 
-async function readRun(adapter: BatchAdapter, run: WriteOperation[], now: number, budget: number) {
+async function oneRun(adapter: BatchAdapter, run: WriteOperation[], now: number, budget: number) {
+  if (run[0]?.kind !== "get") return resultsOf(adapter, run, await adapter.write(run, { now, atomic: false }), now);
   const keys = run.map(({ key }) => key);
-  const found = await adapter.getMany(keys, budget);
-  return run.map((operation, index) => resultOf(operation, { found: found[index] ?? null }, now));
+  const entries = await adapter.getMany(keys, budget);
+  const outcomes = keys.map((_, index) => ({ found: entries[index] ?? null }));
+  return resultsOf(adapter, run, outcomes, now);
 }
 
-async function writeRun(adapter: BatchAdapter, run: WriteOperation[], now: number) {
-  const outcomes = await adapter.write(run, { now, atomic: false });
-  return run.map((operation, index) => resultOf(operation, outcomes[index] as WriteOutcome, now));
-}
-
-function resultOf(operation: WriteOperation, outcome: WriteOutcome, now: number): BatchResult {
-  if (typeof outcome === "object") return readResult(operation, outcome.found, now);
-  if (outcome === "refused") return failure("precondition_failed", "The condition did not hold; nothing was changed");
-  if (operation.kind === "put") return { kind: "written", entry: operation.entry };
-  return { kind: "deleted", existed: outcome === "deleted" };
+function resultsOf(
+  { capabilities }: BatchAdapter,
+  operations: readonly WriteOperation[],
+  outcomes: readonly WriteOutcome[],
+  now: number,
+): BatchResult[] {
+  return operations.map((operation, index) => {
+    const outcome = outcomes[index] as WriteOutcome;
+    try {
+      if (outcome === "refused") {
+        throw new KvError("precondition_failed", "The condition did not hold; nothing was changed");
+      }
+      if (typeof outcome === "object") return readResult(operation, outcome.found, now);
+      if (operation.kind === "put") return { kind: "written", entry: operation.entry };
+      return { kind: "deleted", existed: outcome === "deleted" || !capabilities.reportsDelete };
+    } catch (thrown) {
+      return { kind: "failed", error: onPurpose(thrown) };
+    }
+  });
 }
 
 function readResult({ key, condition }: WriteOperation, entry: FoundEntry | null, now: number): BatchResult {
-  if (entry === null || !isLive(entry, now)) return failure("not_found", `No value under key ${quote(key)}`);
-  try {
-    if (isUnchanged(condition, entry)) return { kind: "unchanged", entry };
-  } catch (error) {
-    return { kind: "failed", error: error as KvError };
-  }
+  if (entry === null || !isLive(entry, now)) throw new KvError("not_found", `No value under key ${quote(key)}`);
+  if (isUnchanged(condition, entry)) return { kind: "unchanged", entry };
   if (entry.value !== null) return { kind: "entry", entry };
-  return failure("too_large", `The values before this one leave it no room in an answer of ${BATCH_BYTES} bytes`);
-}
-
-function failure(code: "not_found" | "precondition_failed" | "too_large", detail: string): BatchResult {
-  return { kind: "failed", error: new KvError(code, detail) };
+  throw new KvError("too_large", `The values before this one leave it no room in an answer of ${BATCH_BYTES} bytes`);
 }

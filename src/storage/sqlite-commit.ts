@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { conditionHolds, isLive } from "../core/entry.ts";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
-import { failureOf, isBusy } from "./sqlite-open.ts";
+import { attempt, failureOf, isBusy } from "./sqlite-open.ts";
 
 /** One call of `write`. */
 export interface Call {
@@ -120,11 +120,5 @@ export function sweeper(database: DatabaseSync, namespace: string): (now: number
     `DELETE FROM workertown_kv WHERE rowid IN (
       SELECT rowid FROM workertown_kv WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?)`,
   );
-  return (now, limit) => {
-    try {
-      return Number(sweep.run(namespace, now, limit).changes);
-    } catch (error) {
-      throw failureOf(error);
-    }
-  };
+  return (now, limit) => attempt(() => Number(sweep.run(namespace, now, limit).changes));
 }

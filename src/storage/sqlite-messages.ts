@@ -19,12 +19,16 @@ export interface WriterData {
   namespace: string;
 }
 
-/** `sweep` answers how many entries went. */
-export type ToWriter = WriteMessage | { sweep: { id: number; now: number; limit: number } } | "close";
+export type ToWriter =
+  | WriteMessage
+  | { sweep: { id: number; now: number; limit: number } }
+  | { read: { id: number; key: string } }
+  | "close";
 
 export type Reply = { id: number } & (
   | { outcomes: WriteOutcome[] }
   | { swept: number }
+  | { entry: StoredEntry | null }
   | { failed: { code: KvErrorCode | null; message: string; cause: string | undefined } }
 );
 

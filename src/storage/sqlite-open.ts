@@ -144,3 +144,12 @@ export function failureOf(error: unknown): unknown {
   if (!CODES.some(([known]) => known === code)) return error;
   return new KvError("unavailable", "The database cannot be used at the moment", { cause: error });
 }
+
+/** A step whose failure is told as the store knows it. */
+export function attempt<T>(step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    throw failureOf(error);
+  }
+}

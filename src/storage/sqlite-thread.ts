@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { KvError } from "../core/errors.ts";
-import type { WriteOutcome } from "./adapter.ts";
+import type { StoredEntry, WriteOutcome } from "./adapter.ts";
 import { type FromWriter, failureFrom, pack, type Reply, type ToWriter, type WriterData } from "./sqlite-messages.ts";
 import type { Writer } from "./sqlite-write.ts";
 
@@ -14,9 +14,9 @@ type Call = Parameters<typeof pack>[0][number];
 /**
  * A writer on a thread of its own, which is started by the first call. What the thread had not answered when it ended, for
  * whatever reason, is rejected with `unavailable`; the next call starts another one. Where no thread can be had at all, as
- * in a bundle that has no file for it, `otherwise` writes.
+ * in a bundle that has no file for it, `otherwise` writes. `beforeAnswers` is called when something has been written.
  */
-export function writerThread(data: WriterData, otherwise: () => Writer): Writer {
+export function writerThread(data: WriterData, otherwise: () => Writer, beforeAnswers = () => {}): Writer {
   const waiting = new Map<number, Waiting>();
   let worker: Worker | null = null;
   let ended: Promise<void> = Promise.resolve();
@@ -33,6 +33,7 @@ export function writerThread(data: WriterData, otherwise: () => Writer): Writer 
         ready = true;
         return;
       }
+      beforeAnswers();
       for (const reply of message) {
         waiting.get(reply.id)?.resolve(reply);
         waiting.delete(reply.id);
@@ -77,13 +78,13 @@ export function writerThread(data: WriterData, otherwise: () => Writer): Writer 
 
   /** By the thread, or where it could not even begin by the other one. */
   async function answer<T>(byThread: (id: number) => Promise<T>, byOther: (writer: Writer) => Promise<T>): Promise<T> {
-    if (local !== null) return byOther(local);
+    if (local !== null) return byOther(local).finally(beforeAnswers);
     try {
       return await byThread(ids++);
     } catch (error) {
       // It has done nothing.
       if (local === null) throw error;
-      return byOther(local);
+      return byOther(local).finally(beforeAnswers);
     }
   }
 
@@ -104,6 +105,14 @@ export function writerThread(data: WriterData, otherwise: () => Writer): Writer 
         },
         (writer) => writer.sweep(now, limit),
       ),
+    read: (key) =>
+      answer(
+        async (id) => {
+          send({ read: { id, key } });
+          return entryOf(await ask(id));
+        },
+        (writer) => writer.read(key),
+      ),
     async close() {
       if (outbox.length > 0) flush();
       await local?.close();
@@ -123,6 +132,11 @@ function outcomesOf(reply: Reply): WriteOutcome[] {
 function sweptOf(reply: Reply): number {
   if ("failed" in reply) throw failureFrom(reply.failed);
   return "swept" in reply ? reply.swept : 0;
+}
+
+function entryOf(reply: Reply): StoredEntry | null {
+  if ("failed" in reply) throw failureFrom(reply.failed);
+  return "entry" in reply ? reply.entry : null;
 }
 
 /** Beside this file, as it is named here: in the clone and in the package. */

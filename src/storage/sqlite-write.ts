@@ -1,8 +1,9 @@
 /** `write` for an SQLite database: calls wait in one queue, and those that wait together share a commit. */
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
-import type { WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import type { StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { type Answer, type Call, groupCommit, sweeper } from "./sqlite-commit.ts";
+import { reads } from "./sqlite-read.ts";
 
 /** How many calls, and bytes of values, share one commit at most, so that a burst does not hold up everybody else. */
 const GROUP_CALLS = 256;
@@ -15,11 +16,12 @@ interface Waiting extends Call {
   reject(error: unknown): void;
 }
 
-/** What writes to a database. */
+/** What writes to a database, and reads what would hold up others. */
 export interface Writer {
   write(operations: readonly WriteOperation[], options: WriteOptions): Promise<WriteOutcome[]>;
   /** Removes up to `limit` entries that expired at or before `now` and says how many went. */
   sweep(now: number, limit: number): Promise<number>;
+  read(key: string): Promise<StoredEntry | null>;
   /** Resolves when no write waits any more. */
   close(): Promise<void>;
 }
@@ -28,6 +30,7 @@ export interface Writer {
 export function localWriter(database: DatabaseSync, namespace: string): Writer {
   const commit = groupCommit(database, namespace);
   const sweep = sweeper(database, namespace);
+  const { get } = reads(database, namespace);
   let waiting: Waiting[] = [];
   let draining: Promise<void> | null = null;
 
@@ -77,6 +80,7 @@ export function localWriter(database: DatabaseSync, namespace: string): Writer {
         draining ??= drain();
       }),
     sweep: async (now, limit) => sweep(now, limit),
+    read: async (key) => get(key),
     close: async () => {
       await draining;
     },

@@ -14,7 +14,8 @@ let outbox: Reply[] = [];
 function reply(answer: Reply): void {
   if (outbox.push(answer) > 1) return;
   queueMicrotask(() => {
-    parentPort?.postMessage(outbox);
+    const values = outbox.flatMap((answer) => ("entry" in answer && answer.entry ? [answer.entry.value.buffer] : []));
+    parentPort?.postMessage(outbox, values as ArrayBuffer[]);
     outbox = [];
   });
 }
@@ -37,6 +38,9 @@ parentPort?.on("message", async (message: ToWriter) => {
   } else if ("sweep" in message) {
     const { id, now, limit } = message.sweep;
     await answer(id, async () => ({ id, swept: await writer.sweep(now, limit) }));
+  } else if ("read" in message) {
+    const { id, key } = message.read;
+    await answer(id, async () => ({ id, entry: await writer.read(key) }));
   } else {
     for (const { id, operations, options } of message.calls) {
       void answer(id, async () => ({ id, outcomes: await writer.write(unpack(operations, message.values), options) }));

@@ -1,8 +1,17 @@
 /** The only door to storage: keys, limits, expiry, versions and conditions are settled here, whatever the engine. */
+import { base64UrlOf } from "../core/bytes.ts";
 import { type Condition, type Expiry, expiresAtOf, isLive, type StoredEntry } from "../core/entry.ts";
-import { KvError, type KvIssue } from "../core/errors.ts";
+import { faulty, KvError, type KvIssue, onPurpose } from "../core/errors.ts";
 import { checkKey, utf8Length } from "../core/key.ts";
-import { LIST_VALUE_BYTES, type Limits, WALK_LIMIT, WALK_VALUE_BYTES } from "../core/limits.ts";
+import {
+  CALLS,
+  FORGET_MS,
+  LIST_VALUE_BYTES,
+  type Limits,
+  PING_TIMEOUT,
+  WALK_LIMIT,
+  WALK_VALUE_BYTES,
+} from "../core/limits.ts";
 import { LATE, within } from "../core/within.ts";
 import type {
   Awaitable,
@@ -11,7 +20,6 @@ import type {
   StorageAdapter,
   StorageCapabilities,
   WriteOperation,
-  WriteOutcome,
 } from "./adapter.ts";
 import { type BatchAdapter, type BatchResult, runAtomic, runBatch } from "./batch.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
@@ -53,7 +61,7 @@ export interface Store {
   /** What holds here: the service's limits, or the engine's where they are lower. */
   readonly limits: Limits;
   /** The live entry under a key, or `null`. */
-  get(key: string): Promise<StoredEntry | null>;
+  get(key: string): Awaitable<StoredEntry | null>;
   /** Stores an entry and answers it; throws `precondition_failed` where the condition does not hold. */
   put(key: string, entry: NewEntry, condition?: Condition): Promise<StoredEntry>;
   /** Whether there was a live entry to delete (`true` always where the engine cannot tell). */
@@ -86,15 +94,11 @@ export interface StoreOptions {
   timeout: number;
 }
 
-/** How many calls may wait for the engine at once; more are refused at once. */
-const CALLS = 1000;
-/** How long `ping` waits at most, in seconds. */
-const PING_TIMEOUT = 0.8;
 const OUTCOME_UNKNOWN = "; the outcome of the write is unknown";
 
 /** A store over an adapter. Everything that it throws on purpose is a `KvError`. */
 export function createStore(adapter: StorageAdapter, options: StoreOptions): Store {
-  const { now, version = randomVersion, timeout } = options;
+  const { now, version = () => base64UrlOf(crypto.getRandomValues(new Uint8Array(9))), timeout } = options;
   const { capabilities } = adapter;
   const limits: Limits = {
     ...options.limits,
@@ -103,17 +107,25 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     metadata: Math.min(options.limits.metadata, capabilities.maxMetadata),
   };
 
-  let calls = 0;
+  /** The calls that the engine has not answered, and when they began. */
+  const waiting = new Map<Promise<unknown>, number>();
+
+  function isOverloaded(): boolean {
+    if (waiting.size < CALLS) return false;
+    for (const [call, since] of waiting) if (Date.now() - since > FORGET_MS) waiting.delete(call);
+    return waiting.size >= CALLS;
+  }
 
   /** What the engine answers; rejects with `unavailable` where that takes too long or too many wait already. */
-  async function ask<T>(call: () => Awaitable<T>, unknown = "", seconds = timeout): Promise<T> {
-    if (calls >= CALLS) throw new KvError("unavailable", "The storage is overloaded");
+  function ask<T>(call: () => Awaitable<T>, unknown = "", seconds = timeout): Awaitable<T> {
+    if (isOverloaded()) throw new KvError("unavailable", "The storage is overloaded");
     const answer = call();
-    if (!(answer instanceof Promise)) return answer;
-    calls += 1;
-    const end = () => {
-      calls -= 1;
-    };
+    return answer instanceof Promise ? inTime(answer, unknown, seconds) : answer;
+  }
+
+  async function inTime<T>(answer: Promise<T>, unknown: string, seconds: number): Promise<T> {
+    waiting.set(answer, Date.now());
+    const end = () => waiting.delete(answer);
     answer.then(end, end);
     const result = await within(seconds * 1000, answer);
     if (result !== LATE) return result;
@@ -122,9 +134,8 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
 
   /** What the adapter is given for an operation; throws where it cannot be. */
   function checked(operation: BatchOperation, at: number): WriteOperation {
-    const { key } = operation;
-    checkKey(key, limits.key);
-    const write = operation.kind === "put" ? withEntry(operation, at) : operation;
+    checkKey(operation.key, limits.key);
+    const write = operation.kind === "put" ? { ...operation, entry: storedEntry(operation.entry, at) } : operation;
     adapter.check?.(write);
     if (write.kind !== "get" && write.condition !== undefined && !capabilities.conditional) {
       throw unsupported("conditional", "conditional writes");
@@ -132,13 +143,10 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     return write;
   }
 
-  function withEntry(operation: BatchOperation & { kind: "put" }, at: number): WriteOperation {
-    const { kind, key, condition } = operation;
-    const { value, metadata, ttl, expiration } = operation.entry;
+  function storedEntry({ value, metadata, ...expiry }: NewEntry, at: number): StoredEntry {
     checkSize("value", value.length, limits.value);
     if (metadata !== null) checkSize("metadata", utf8Length(metadata), limits.metadata);
-    const expiresAt = expiresAtOf({ ttl, expiration }, at);
-    return { kind, key, condition, entry: { value, metadata, expiresAt, version: version() } };
+    return { value, metadata, expiresAt: expiresAtOf(expiry, at), version: version() };
   }
 
   /** Each operation as the adapter is given it; throws with the code of the first that is wrong and an issue for each. */
@@ -148,8 +156,8 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     const all = operations.flatMap((operation, index) => {
       try {
         return [checked(operation, at)];
-      } catch (error) {
-        if (!(error instanceof KvError)) throw error;
+      } catch (thrown) {
+        const error = onPurpose(thrown);
         if (error.code === "unsupported") throw error;
         first ??= error;
         const { path, message } = error.issues?.[0] ?? { path: "key", message: error.message };
@@ -158,7 +166,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
       }
     });
     if (first === undefined) return all;
-    throw new KvError(first.code, issues.map(({ path, message }) => `${path}: ${message}`).join("; "), { issues });
+    throw faulty(first.code, issues);
   }
 
   function checkAtomic(operations: readonly WriteOperation[]): void {
@@ -198,19 +206,18 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
 
   /** The adapter as batches use it. */
   const asked: BatchAdapter = {
+    capabilities,
     getMany: (keys, valueBytes) =>
       ask(() => adapter.getMany?.(keys, valueBytes) ?? Promise.all(keys.map((key) => adapter.get(key)))),
     write: (operations, options) => ask(() => adapter.write(operations, options), OUTCOME_UNKNOWN),
   };
 
-  async function writeOne(operation: BatchOperation): Promise<[WriteOperation, WriteOutcome | undefined]> {
+  /** What becomes of a write by itself; throws where it fails. */
+  async function write(operation: BatchOperation): Promise<BatchResult> {
     const at = now();
-    const write = checked(operation, at);
-    const [outcome] = await ask(() => adapter.write([write], { now: at, atomic: false }), OUTCOME_UNKNOWN);
-    if (outcome === "refused") {
-      throw new KvError("precondition_failed", "The condition did not hold; nothing was changed");
-    }
-    return [write, outcome];
+    const [result] = (await runBatch(asked, [checked(operation, at)], at)) as [BatchResult];
+    if (result.kind === "failed") throw result.error;
+    return result;
   }
 
   return {
@@ -218,19 +225,20 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     capabilities,
     limits,
 
-    async get(key) {
-      const entry = await ask(() => adapter.get(checkKey(key, limits.key)));
-      return entry !== null && isLive(entry, now()) ? entry : null;
+    get(key) {
+      const live = (entry: StoredEntry | null) => (entry !== null && isLive(entry, now()) ? entry : null);
+      const found = ask(() => adapter.get(checkKey(key, limits.key)));
+      return found instanceof Promise ? found.then(live) : live(found);
     },
 
     async put(key, entry, condition) {
-      const [write] = await writeOne({ kind: "put", key, entry, condition });
-      return (write as WriteOperation & { kind: "put" }).entry;
+      const result = await write({ kind: "put", key, entry, condition });
+      return (result as BatchResult & { kind: "written" }).entry;
     },
 
     async delete(key, condition) {
-      const [, outcome] = await writeOne({ kind: "delete", key, condition });
-      return outcome === "deleted" || !capabilities.reportsDelete;
+      const result = await write({ kind: "delete", key, condition });
+      return (result as BatchResult & { kind: "deleted" }).existed;
     },
 
     async batch(operations, { atomic }) {
@@ -238,9 +246,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
       const checkedOperations = checkedAll(operations, at);
       if (atomic) checkAtomic(checkedOperations);
       if (checkedOperations.length === 0) return [];
-      const results = await (atomic ? runAtomic : runBatch)(asked, checkedOperations, at);
-      if (capabilities.reportsDelete) return results;
-      return results.map((result) => (result.kind === "deleted" ? { ...result, existed: true } : result));
+      return (atomic ? runAtomic : runBatch)(asked, checkedOperations, at);
     },
 
     async list({ prefix, limit, cursor, values }) {
@@ -275,8 +281,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
           writes.push(checked({ kind: "put", key, entry }, at));
           return "imported";
         } catch (error) {
-          if (error instanceof KvError) return error;
-          throw error;
+          return onPurpose(error);
         }
       });
       if (writes.length > 0) await asked.write(writes, { now: at, atomic: false });
@@ -315,11 +320,4 @@ function checkSize(what: "value" | "metadata", bytes: number, limit: number): vo
   if (bytes <= limit) return;
   const message = `Expected a ${what} of at most ${limit} bytes of JSON text, got ${bytes}`;
   throw new KvError("too_large", message, { issues: [{ path: what, message }] });
-}
-
-function randomVersion(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(9));
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_");
 }

@@ -1,6 +1,7 @@
+import { decoder, encoder, hexOf, sha256 } from "../core/bytes.ts";
 import { isLive } from "../core/entry.ts";
 import { KvError } from "../core/errors.ts";
-import { compareKeys, utf8Length } from "../core/key.ts";
+import { utf8Length } from "../core/key.ts";
 import type { ListedEntry, StorageAdapter, StoredEntry, WriteOperation } from "./adapter.ts";
 import { withinBytes } from "./value-budget.ts";
 
@@ -9,7 +10,7 @@ export interface KvNamespaceLike {
   getWithMetadata(key: string, type: "arrayBuffer"): Promise<{ value: ArrayBuffer | null; metadata: unknown }>;
   put(key: string, value: Uint8Array, options: { metadata: unknown; expiration?: number }): Promise<void>;
   delete(key: string): Promise<void>;
-  list(options: { prefix?: string; cursor?: string; limit?: number }): Promise<{
+  list(options: { prefix?: string | undefined; cursor?: string | undefined; limit?: number }): Promise<{
     keys: { name: string; metadata?: unknown }[];
     list_complete: boolean;
     cursor?: string;
@@ -82,7 +83,13 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
       return inParallel(keys, async (key) => within(await get(key)));
     },
 
-    check: checkSizes,
+    /** KV keeps a key that it would refuse with a byte more, and metadata in an envelope. */
+    check(operation) {
+      if (utf8Length(nameOf(operation.key)) > KEY_BYTES) throw tooLarge("key", KEY_BYTES - 1);
+      if (operation.kind !== "put") return;
+      const bytes = utf8Length(JSON.stringify(metadataOf(operation.entry)));
+      if (bytes > METADATA_BYTES) throw tooLarge("metadata", METADATA_BYTES);
+    },
 
     async write(operations, { now }) {
       // Nobody can see what a later operation on the same key replaces.
@@ -95,19 +102,20 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
     },
 
     async list({ prefix, cursor, limit, valueBytes, now }) {
-      const from = cursorOf(cursor);
+      const from: Position = JSON.parse(cursor ?? "{}");
       // KV's simulator finds nothing under a prefix with NUL, and an escaped key may begin as its neighbour does.
       const kvPrefix = prefix.split("\0", 1)[0];
       const page = await attempt(() =>
         namespace.list({
-          ...(kvPrefix && { prefix: kvPrefix }),
-          ...(from.page && { cursor: from.page }),
+          prefix: kvPrefix || undefined,
+          cursor: from.page,
           limit: valueBytes === null ? limit : Math.min(limit, VALUES_PER_PAGE),
         }),
       );
+      const after = inOrder(from.after ?? "");
       const found = page.keys
         .map(({ name, metadata }) => ({ key: keyOf(name), ...(envelopeOf(metadata) ?? FOREIGN) }))
-        .filter(({ key, entry }) => key.startsWith(prefix) && isAfter(key, from.after) && isLive(entry, now));
+        .filter(({ key, entry }) => key.startsWith(prefix) && inOrder(key) > after && isLive(entry, now));
       const next = page.list_complete ? null : JSON.stringify({ page: page.cursor });
       if (valueBytes === null)
         return { entries: found.map(({ key, entry }) => ({ key, value: null, ...entry })), cursor: next };
@@ -125,12 +133,14 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
 }
 
 /** Where a page begins: KV's cursor, and within that page after a key. */
-function cursorOf(cursor: string | null): { page?: string; after?: string } {
-  return cursor === null ? {} : JSON.parse(cursor);
+interface Position {
+  page?: string;
+  after?: string;
 }
 
-function isAfter(key: string, after: string | undefined): boolean {
-  return after === undefined || compareKeys(key, after) > 0;
+/** What sorts as KV sorts the key: by the bytes of its UTF-8. */
+function inOrder(key: string): string {
+  return String.fromCharCode(...encoder.encode(key));
 }
 
 /** How many of the entries a page holds that stops after the one that takes its values to `valueBytes`. */
@@ -164,20 +174,15 @@ function envelopeOf(kvMetadata: unknown): Envelope | null {
 
 /** What others wrote: JSON as it is, all else as a string; its version is its digest, so that a change shows. */
 async function foreignEntry(value: ArrayBuffer): Promise<StoredEntry> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", value), 0, 9);
-  const version = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const text = new TextDecoder().decode(value);
-  const json = isJson(text) ? text.trim() : JSON.stringify(text);
-  return { value: new TextEncoder().encode(json), metadata: null, expiresAt: null, version };
-}
-
-function isJson(text: string): boolean {
+  const digest = await sha256(value);
+  const text = decoder.decode(value);
+  let json = text.trim();
   try {
     JSON.parse(text);
-    return true;
   } catch {
-    return false;
+    json = JSON.stringify(text);
   }
+  return { ...FOREIGN.entry, value: encoder.encode(json), version: hexOf(digest.subarray(0, 9)) };
 }
 
 // KV refuses the keys "." and "..". They get a NUL at their end, and so does what already looks like that, so that every
@@ -188,14 +193,6 @@ function nameOf(key: string): string {
 
 function keyOf(name: string): string {
   return /^\.{1,2}\0+$/.test(name) ? name.slice(0, -1) : name;
-}
-
-/** KV keeps a key that it would refuse with a byte more, and metadata in an envelope. */
-function checkSizes(operation: WriteOperation): void {
-  if (utf8Length(nameOf(operation.key)) > KEY_BYTES) throw tooLarge("key", KEY_BYTES - 1);
-  if (operation.kind !== "put") return;
-  const bytes = utf8Length(JSON.stringify(metadataOf(operation.entry)));
-  if (bytes > METADATA_BYTES) throw tooLarge("metadata", METADATA_BYTES);
 }
 
 function tooLarge(path: "key" | "metadata", limit: number): KvError {
@@ -210,12 +207,10 @@ async function inParallel<T, R>(items: readonly T[], step: (item: T) => Promise<
   const work = async () => {
     while (next < items.length) {
       const index = next++;
-      try {
-        results[index] = await step(items[index] as T);
-      } catch (error) {
+      results[index] = await step(items[index] as T).catch((error: unknown) => {
         next = items.length;
         throw error;
-      }
+      });
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, work));

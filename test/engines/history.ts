@@ -8,6 +8,7 @@ export interface Played {
 
 export interface HistoryOptions {
   seed: number;
+  /** How many requests are made, each page of a list counted. */
   operations: number;
   /** Whether atomic batches are played; where the engine lacks them they are refused with 501. */
   atomic: boolean;
@@ -131,11 +132,11 @@ export async function playHistory(subject: Played, reference: Played, options: H
     };
   }
 
-  for (let step = 0; step < options.operations; step++) {
+  for (let step = 0; step < options.operations; ) {
     now += Math.floor(next() * 100);
     let given = request();
     let cursors: [string | null, string | null] = [null, null];
-    for (let page = 0; page === 0 || (cursors[0] !== null && page < 40); page++) {
+    for (let page = 0; page === 0 || (cursors[0] !== null && page < 40); page++, step++) {
       options.tick({ now, version: `s${options.seed}-${step}-${page}-` });
       const [actual, expected] = await Promise.all([
         ask(subject, given, cursors[0]),

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { StorageAdapter } from "../../src/storage/adapter.ts";
 import { memoryStorage } from "../../src/storage/memory.ts";
 import { migrateFirst } from "../../src/storage/migrate-first.ts";
@@ -77,6 +77,11 @@ describe("an engine that does not answer", () => {
     const waiting = Array.from({ length: 1000 }, () => service.app.request("/v1/kv/k", { headers: auth }));
     const refused = await service.call("GET", "/v1/kv/k");
     expect([refused.status, refused.json.detail]).toEqual([503, "The storage is overloaded"]);
+    // Those that never end, as on Workers, are forgotten after a minute.
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 61_000 });
+    const patient = service.app.request("/v1/kv/k", { headers: auth });
+    expect(await Promise.race([patient, new Promise((resolve) => setTimeout(resolve, 50, "waits"))])).toBe("waits");
+    vi.useRealTimers();
     release();
     expect(new Set((await Promise.all(waiting)).map(({ status }) => status))).toEqual(new Set([404]));
     expect((await service.call("GET", "/v1/kv/k")).status).toBe(404);

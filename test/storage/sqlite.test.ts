@@ -7,8 +7,9 @@ import { promisify } from "node:util";
 import type { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { KvError } from "../../src/core/errors.ts";
-import type { Condition, StorageAdapter, WriteOperation } from "../../src/storage/adapter.ts";
+import type { Condition, StorageAdapter, StoredEntry, WriteOperation } from "../../src/storage/adapter.ts";
 import { sqliteStorage } from "../../src/storage/sqlite.ts";
+import { cachedReads } from "../../src/storage/sqlite-cache.ts";
 import { openDatabase } from "../../src/storage/sqlite-open.ts";
 import { writerThread } from "../../src/storage/sqlite-thread.ts";
 import { localWriter } from "../../src/storage/sqlite-write.ts";
@@ -168,6 +169,91 @@ describe("the thread that writes", () => {
     await run(process.execPath, ["--conditions=workertown-source", "--input-type=module", "-e", source]);
     const storage = sqliteStorage({ path });
     expect(await keysOf(storage)).toEqual(["a", "b", "c"]);
+    await storage.close?.();
+  });
+});
+
+function readA(database: DatabaseSync): StoredEntry {
+  const row = database.prepare("SELECT CAST(value AS BLOB) AS value FROM workertown_kv WHERE name = CAST('a' AS BLOB)");
+  return { ...(row.get() as { value: Uint8Array }), metadata: null, expiresAt: null, version: "v" };
+}
+
+describe("reads", () => {
+  const write = async (storage: StorageAdapter, key: string, text: string) =>
+    storage.write([put(key, text)], { now, atomic: false });
+  const textOf = async (storage: StorageAdapter, key: string) => {
+    const entry = await storage.get(key);
+    return entry && new TextDecoder().decode(entry.value);
+  };
+
+  test("from the third on come from memory while nothing is written", async () => {
+    const storage = sqliteStorage({ path });
+    await write(storage, "a", "1");
+    const queries = vi.spyOn(StatementSync.prototype, "get");
+    const asked = () => queries.mock.calls.filter((call) => call.length > 0).length;
+    for (let turn = 0; turn < 5; turn++) {
+      expect(await textOf(storage, "a")).toBe("1");
+      expect(await textOf(storage, "absent")).toBeNull();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(asked()).toBe(4);
+    await write(storage, "b", "1");
+    expect(await textOf(storage, "a")).toBe("1");
+    expect(asked()).toBe(5);
+    await storage.close?.();
+  });
+
+  test("see what was written, by this process and by others, once it was answered", async () => {
+    const storage = sqliteStorage({ path });
+    const other = sqliteStorage({ path });
+    for (let round = 0; round < 20; round++) {
+      for (const [writer, text] of [
+        [storage, `${round}`],
+        [other, `${round}.5`],
+      ] as const) {
+        for (let turn = 0; turn < 3; turn++) await textOf(storage, "a");
+        await write(writer, "a", text);
+        // A request that is sent after the answer comes in a later turn.
+        if (writer === other) await new Promise((resolve) => setImmediate(resolve));
+        expect(await textOf(storage, "a")).toBe(text);
+      }
+    }
+    await storage.write([{ kind: "delete", key: "a" }], { now, atomic: false });
+    expect(await textOf(storage, "a")).toBeNull();
+    await Promise.all([storage.close?.(), other.close?.()]);
+  });
+
+  test("are checked again in the same turn before a write of it is answered", async () => {
+    const order: string[] = [];
+    openDatabase(path).close();
+    const data = { path, namespace: "default" };
+    const writer = writerThread(data, expect.unreachable, () => void order.push("check"));
+    await writer.write([put("a", "1")], { now, atomic: false }).then(() => order.push("answer"));
+    expect(order).toEqual(["check", "answer"]);
+    const database = openDatabase(path);
+    const cache = cachedReads(database, (key) => (key === "a" ? readA(database) : null));
+    const read = () => new TextDecoder().decode(cache.get("a")?.value);
+    for (let turn = 0; turn < 3; turn++) expect(read()).toBe("1");
+    const other = new DatabaseSync(path);
+    other.exec("UPDATE workertown_kv SET value = '2'");
+    expect(read()).toBe("1");
+    cache.recheck();
+    expect(read()).toBe("2");
+    other.close();
+    database.close();
+    await writer.close();
+  });
+
+  test("of a large value are done by the other thread, and hold up nobody", async () => {
+    const storage = sqliteStorage({ path });
+    const text = `"${"é".repeat(1_000_000)}"`;
+    await write(storage, "large", text);
+    const sizes = vi.spyOn(StatementSync.prototype, "get");
+    const entry = storage.get("large");
+    expect(entry).toBeInstanceOf(Promise);
+    expect(sizes.mock.results.map(({ value }) => value?.value)).toContain(null);
+    expect(await textOf(storage, "large")).toBe(text);
+    expect((await entry)?.version).toBe(`v-${text.length}`);
     await storage.close?.();
   });
 });

@@ -1,0 +1,72 @@
+/** What is told of a request: to the log, to `onError`, and to the caller. */
+import { KvError } from "./core/errors.ts";
+import type { LogEntry } from "./log.ts";
+import type { ResolvedOptions } from "./options.ts";
+
+/** The request's own id where it can be used, or a new one. */
+export function requestIdOf(given = ""): string {
+  return /^[\w=-]{1,64}$/.test(given) ? given : crypto.randomUUID();
+}
+
+let lastMoment = Number.NaN;
+let lastTime = "";
+
+/** ISO 8601; of many requests in one millisecond it is made once. */
+function timeOf(moment: number): string {
+  if (moment !== lastMoment) {
+    lastMoment = moment;
+    lastTime = new Date(moment).toISOString();
+  }
+  return lastTime;
+}
+
+/** One line of the access log. */
+export function accessEntry({
+  method,
+  route,
+  status,
+  requestId,
+  began,
+}: {
+  method: string;
+  /** The route that answered. */
+  route: string | undefined;
+  status: number;
+  requestId: string;
+  /** Epoch milliseconds. */
+  began: number;
+}): LogEntry {
+  return {
+    level: "info",
+    message: `${method} ${route ?? "(no route)"} ${status}`,
+    time: timeOf(began),
+    requestId,
+    method,
+    ...(route !== undefined && { route }),
+    status,
+    duration: Date.now() - began,
+  };
+}
+
+/** The error as the caller may see it; what is the operator's to know goes to his log. */
+export function report(
+  { logger, onError }: ResolvedOptions,
+  thrown: unknown,
+  { method, requestId, webRequest }: { method: string; requestId: string; webRequest(): Request },
+): KvError {
+  const error =
+    thrown instanceof KvError
+      ? thrown
+      : new KvError("internal", "Something went wrong; the log has it", { cause: thrown });
+  if (error.status < 500 || error.code === "unsupported") return error;
+  const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : undefined;
+  logger({
+    level: "error",
+    message: `${method} failed: ${error.code}: ${error.message}`,
+    time: new Date().toISOString(),
+    requestId,
+    ...(cause !== undefined && { cause }),
+  });
+  if (error.code === "internal") onError(thrown, { requestId, request: webRequest() });
+  return error;
+}

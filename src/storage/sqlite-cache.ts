@@ -1,0 +1,70 @@
+import type { DatabaseSync } from "node:sqlite";
+import type { StoredEntry } from "./adapter.ts";
+
+/** How many bytes the cached entries take at most, about, and how large one may be. */
+const MAX_BYTES = 16_777_216;
+const MAX_ENTRY_BYTES = 262_144;
+const OVERHEAD_BYTES = 250;
+/** How many keys are remembered that were asked for once. */
+const MISSES = 8192;
+
+/**
+ * Answers `get` from memory where nothing has been written since: SQLite says so by its `data_version`, which changes with
+ * every commit of another connection, in this process or another. It is asked once for all reads of one turn of the event
+ * loop, and again after `recheck`. A key is kept from the second time on, so that a walk over all of them costs nothing.
+ *
+ * @see https://www.sqlite.org/pragma.html#pragma_data_version
+ */
+export function cachedReads(database: DatabaseSync, read: (key: string) => StoredEntry | null | undefined) {
+  const dataVersion = database.prepare("PRAGMA data_version");
+  const entries = new Map<string, StoredEntry | null>();
+  const missed = new Set<string>();
+  let bytes = 0;
+  let version: unknown;
+  let checked = false;
+
+  const recheck = () => {
+    checked = false;
+  };
+
+  function check(): void {
+    const current = dataVersion.get()?.data_version;
+    if (current !== version) {
+      version = current;
+      entries.clear();
+      bytes = 0;
+    }
+    checked = true;
+    setImmediate(recheck);
+  }
+
+  function keep(key: string, entry: StoredEntry | null): void {
+    const size = (entry?.value.length ?? 0) + (key.length + (entry?.metadata?.length ?? 0)) * 2 + OVERHEAD_BYTES;
+    if (size > MAX_ENTRY_BYTES) return;
+    if (!missed.delete(key)) {
+      if (missed.size >= MISSES) missed.clear();
+      missed.add(key);
+      return;
+    }
+    // Seldom full, since every write empties it: then anew.
+    if (bytes + size > MAX_BYTES) {
+      entries.clear();
+      bytes = 0;
+    }
+    entries.set(key, entry);
+    bytes += size;
+  }
+
+  return {
+    /** What `read` says, of which `undefined` is not kept. */
+    get(key: string): StoredEntry | null | undefined {
+      if (!checked) check();
+      const known = entries.get(key);
+      if (known !== undefined) return known;
+      const entry = read(key);
+      if (entry !== undefined) keep(key, entry);
+      return entry;
+    },
+    recheck,
+  };
+}

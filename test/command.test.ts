@@ -115,10 +115,7 @@ describe("what cannot be is one clear line and exit 1", () => {
     [["--db="], "Option '--db' is empty"],
     [["--db", "no/such/folder/kv.sqlite"], 'there is no folder "'],
     [["--db", "."], "it is a folder"],
-    [
-      ["--db", "gopher://user:canary@host/db"],
-      'KV_DB: expected a file such as ./kv.sqlite, ":memory:"',
-    ],
+    [["--db", "gopher://user:canary@host/db"], 'KV_DB: expected a file such as ./kv.sqlite, ":memory:"'],
     [["--host", "203.0.113.1"], "is not an address of this machine"],
   ])("%j", async (args, message) => {
     const stderr = await refusal(args);

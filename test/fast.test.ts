@@ -352,7 +352,8 @@ describe.each([
     expect(urls(fast)).toEqual(urls(slow));
   });
 
-  it.runIf(!("basePath" in options))("a random history is answered the same", { timeout: 60_000 }, async () => {
+  if ("basePath" in options) return;
+  it("a random history is answered the same", { timeout: 60_000 }, async () => {
     const tick = (next: typeof step) => void Object.assign(step, next);
     await playHistory(fast, slow, { seed: 7, operations: 1500, atomic: true, tick });
   });

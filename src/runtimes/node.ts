@@ -21,7 +21,7 @@ export const defaultRuntime: RuntimeFactory = async ({ database, warn }, env) =>
   const [, scheme] = /^([^/]*):\/\//.exec(given) ?? [];
   if (scheme === undefined) return { storage: sqliteStorage({ path: given }) };
   const open = ENGINES[scheme.toLowerCase()];
-  if (open !== undefined) return { storage: await open(given) };
+  if (open !== undefined) return { storage: await open(given, env) };
   const shown = /^[a-z][a-z0-9+.-]*$/i.test(scheme) ? `"${scheme}://…"` : "a URL";
   throw new TypeError(
     `${database}: expected a file such as ./kv.sqlite, ":memory:" or a URL of ${Object.keys(ENGINES).join(", ")}; got ${shown}, which no engine serves`,
@@ -29,6 +29,19 @@ export const defaultRuntime: RuntimeFactory = async ({ database, warn }, env) =>
 };
 
 /** The engines by the scheme of their URLs, loaded when one is named. */
-const ENGINES: Readonly<Record<string, (url: string) => Promise<StorageAdapter>>> = {
-  // postgres: async (url) => (await import("../storage/postgres.ts")).postgresStorage({ url }),
+const ENGINES: Readonly<Record<string, (url: string, env: Env) => Promise<StorageAdapter>>> = {
+  postgres: async (url) => (await import("../storage/postgres.ts")).postgresStorage({ url }),
+  postgresql: async (url) => (await import("../storage/postgres.ts")).postgresStorage({ url }),
+  mysql: async (url) => (await import("../storage/mysql.ts")).mysqlStorage({ url }),
+  mariadb: async (url) => (await import("../storage/mysql.ts")).mysqlStorage({ url }),
+  planetscale: async (url) => (await import("../storage/planetscale.ts")).planetscaleStorage({ url }),
+  redis: async (url) => (await import("../storage/redis.ts")).redisStorage({ url }),
+  rediss: async (url) => (await import("../storage/redis.ts")).redisStorage({ url }),
+  "redis+cluster": async (url) => (await import("../storage/redis.ts")).redisStorage({ url }),
+  "rediss+cluster": async (url) => (await import("../storage/redis.ts")).redisStorage({ url }),
+  libsql: async (url) => (await import("../storage/libsql.ts")).libsqlStorage({ url }),
+  dynamodb: async (url, env) => {
+    const { dynamodbOptions, dynamodbStorage } = await import("../storage/dynamodb.ts");
+    return dynamodbStorage(dynamodbOptions(url, env));
+  },
 };

@@ -1,0 +1,17 @@
+-- A key at random for each request: SEED BEFORE DIGITS COUNT AFTER [METHOD FILE], the file being the body.
+local before, pattern, count, after, method, body
+
+function init(args)
+  math.randomseed(tonumber(args[1]))
+  before, pattern, count, after = args[2], "%0" .. args[3] .. "d", tonumber(args[4]), args[5]
+  method = args[6] or "GET"
+  if args[7] then
+    local file = assert(io.open(args[7], "rb"))
+    body = file:read("*a")
+    file:close()
+  end
+end
+
+function request()
+  return wrk.format(method, before .. string.format(pattern, math.random(0, count - 1)) .. after, nil, body)
+end

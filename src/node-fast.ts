@@ -6,7 +6,7 @@
 import { hash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { includesScope, type Principal } from "./auth/principal.ts";
-import { isUnchanged, type StoredEntry } from "./core/entry.ts";
+import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
 import { KvError } from "./core/errors.ts";
 import { createJsonScanner } from "./core/json-scanner.ts";
 import { checkKey, decodeKey, quote } from "./core/key.ts";
@@ -182,7 +182,9 @@ function rememberedCallers() {
   let owner: Instance | undefined;
   const known = new Map<string, { principal: Principal; until: number }>();
   return {
-    digestOf: (fields: PlainFields) => hash("sha256", `${fields.authorization}\n${fields["x-api-key"]}`, "base64"),
+    digestOf({ authorization = "", "x-api-key": key }: PlainFields): string {
+      return hash("sha256", key === undefined ? authorization : `${authorization}\n${key}`, "base64");
+    },
     find(instance: Instance, digest: string): Principal | undefined {
       if (instance !== owner) return undefined;
       const found = known.get(digest);
@@ -200,12 +202,15 @@ function rememberedCallers() {
   };
 }
 
-function conditionOf(fields: PlainFields) {
-  if (fields["if-match"] === undefined && fields["if-none-match"] === undefined) return undefined;
-  return parseCondition(
-    { name: "If-Match", field: fields["if-match"] },
-    { name: "If-None-Match", field: fields["if-none-match"] },
-  );
+/** One tag as we give it. */
+const OUR_TAG = /^"[\w-]+"$/;
+
+function conditionOf({ "if-match": match, "if-none-match": noneMatch }: PlainFields): Condition | undefined {
+  if (match === undefined) {
+    if (noneMatch === undefined) return undefined;
+    if (OUR_TAG.test(noneMatch)) return { ifNoneMatch: [noneMatch.slice(1, -1)] };
+  }
+  return parseCondition({ name: "If-Match", field: match }, { name: "If-None-Match", field: noneMatch });
 }
 
 function hasNoBody(fields: PlainFields): boolean {

@@ -81,17 +81,21 @@ function portOf(text: string, source: string): number {
   throw new UsageError(`${source}: expected a port from 0 to 65535, got ${JSON.stringify(text)}`);
 }
 
-/** Access lines of one turn, written together; errors and warnings go out at once. */
+/** How long an access line waits for others to be written with it. Errors and warnings go out at once. */
+const LOG_MS = 20;
 let lines = "";
 
-function log({ time, level, message, requestId, duration, cause }: LogEntry): void {
-  const details = [duration === undefined ? "" : ` ${duration} ms`, requestId === undefined ? "" : ` [${requestId}]`];
-  const line = `${time} ${level} ${message}${details.join("")}${cause === undefined ? "" : `\n${cause}`}\n`;
+function log(entry: LogEntry): void {
+  const { time, level, message, requestId, duration, cause } = entry;
+  let line = `${time} ${level} ${message}`;
+  if (duration !== undefined) line += ` ${duration} ms`;
+  if (requestId !== undefined) line += ` [${requestId}]`;
+  line += cause === undefined ? "\n" : `\n${cause}\n`;
   if (level !== "info") {
     process.stderr.write(line);
     return;
   }
-  if (lines === "") setImmediate(flushLog);
+  if (lines === "") setTimeout(flushLog, LOG_MS);
   lines += line;
 }
 

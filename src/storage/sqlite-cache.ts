@@ -10,32 +10,37 @@ const MISSES = 8192;
 
 /**
  * Answers `get` from memory where nothing has been written since: SQLite says so by its `data_version`, which changes with
- * every commit of another connection, in this process or another. It is asked once for all reads of one turn of the event
- * loop, and again after `recheck`. A key is kept from the second time on, so that a walk over all of them costs nothing.
+ * every commit of another connection, in this process or another. All reads of one turn of the event loop share one read
+ * transaction, at whose beginning it is asked; `endTurn` ends it before its time. A key is kept from the second time on, so
+ * that a walk over all of them costs nothing.
  *
  * @see https://www.sqlite.org/pragma.html#pragma_data_version
  */
 export function cachedReads(database: DatabaseSync, read: (key: string) => StoredEntry | null | undefined) {
+  const begin = database.prepare("BEGIN");
+  const commit = database.prepare("COMMIT");
   const dataVersion = database.prepare("PRAGMA data_version");
   const entries = new Map<string, StoredEntry | null>();
   const missed = new Set<string>();
   let bytes = 0;
   let version: unknown;
-  let checked = false;
+  let inTurn = false;
 
-  const recheck = () => {
-    checked = false;
-  };
+  function endTurn(): void {
+    if (!inTurn) return;
+    inTurn = false;
+    if (database.isOpen && database.isTransaction) commit.run();
+  }
 
-  function check(): void {
+  function beginTurn(): void {
+    begin.run();
+    inTurn = true;
+    setImmediate(endTurn);
     const current = dataVersion.get()?.data_version;
-    if (current !== version) {
-      version = current;
-      entries.clear();
-      bytes = 0;
-    }
-    checked = true;
-    setImmediate(recheck);
+    if (current === version) return;
+    version = current;
+    entries.clear();
+    bytes = 0;
   }
 
   function keep(key: string, entry: StoredEntry | null): void {
@@ -58,13 +63,13 @@ export function cachedReads(database: DatabaseSync, read: (key: string) => Store
   return {
     /** What `read` says, of which `undefined` is not kept. */
     get(key: string): StoredEntry | null | undefined {
-      if (!checked) check();
+      if (!inTurn) beginTurn();
       const known = entries.get(key);
       if (known !== undefined) return known;
       const entry = read(key);
       if (entry !== undefined) keep(key, entry);
       return entry;
     },
-    recheck,
+    endTurn,
   };
 }

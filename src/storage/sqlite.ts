@@ -37,10 +37,10 @@ export function sqliteStorage({
   const writer =
     file === ":memory:"
       ? localWriter(database, namespace)
-      : writerThread({ path: file, namespace }, () => writerOf(file, namespace), cache.recheck);
+      : writerThread({ path: file, namespace }, () => writerOf(file, namespace), cache.endTurn);
 
   function get(key: string) {
-    const entry = cache.get(key);
+    const entry = attempt(() => cache.get(key));
     return entry === undefined ? writer.read(key) : entry;
   }
 
@@ -65,10 +65,14 @@ export function sqliteStorage({
     // In memory there is no second connection to see the moment by.
     ...(path !== ":memory:" && { snapshot: () => attempt(() => snapshotOf(file, namespace)) }),
     write: writer.write,
-    migrate: () => attempt(() => migrateDatabase(database)),
+    migrate: () => {
+      cache.endTurn();
+      return attempt(() => migrateDatabase(database));
+    },
     sweep: writer.sweep,
     async close() {
       await writer.close();
+      cache.endTurn();
       database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
       database.close();
     },

@@ -75,7 +75,7 @@ export async function playHistory(subject: Played, reference: Played, options: H
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T;
   const chance = (part: number) => next() < part;
   const etags: string[] = ['"unknown"'];
-  let now = 1_800_000_000_000;
+  let now = 3_000_000_000_000;
 
   const tag = () =>
     chance(0.7) ? (etags[etags.length - 1 - Math.floor(next() * Math.min(etags.length, 60))] as string) : "*";

@@ -3,32 +3,25 @@
  * of what a web Request and Response cost. It is made of the same parts as the routes, and hands everything that is not plain
  * to the app; a test holds both to the same answers.
  */
-import { hash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { includesScope, type Principal } from "./auth/principal.ts";
+import { includesScope } from "./auth/principal.ts";
 import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
 import { KvError } from "./core/errors.ts";
-import { createJsonScanner } from "./core/json-scanner.ts";
 import { checkKey, decodeKey, quote } from "./core/key.ts";
 import { BODY_OVERHEAD_BYTES } from "./core/limits.ts";
 import { type KvApp, PARTS } from "./kv.ts";
+import { type Body, bodyOf, send } from "./node-answer.ts";
+import { readBody } from "./node-body.ts";
+import { rememberedCallers } from "./node-callers.ts";
 import { fieldsOf, type PlainFields } from "./node-fields.ts";
 import { accessEntry, report, requestIdOf } from "./report.ts";
 import { newEntry } from "./routes/body.ts";
 import { parseCondition } from "./routes/conditions.ts";
-import { attributes, ENTRY_OPEN, etag, problemParts } from "./routes/respond.ts";
+import { etag, problemParts } from "./routes/respond.ts";
 import { PUT_BODY, type PutBody, parse } from "./routes/schema.ts";
 import type { Instance } from "./service.ts";
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
-
-/** A longer body is read by the app, as it arrives. */
-const BODY_BYTES = 65_536;
-/** A longer value is not copied on its way out. */
-const COPIED_BYTES = 16_384;
-/** How long a credential that was accepted is not checked again, and how many are remembered. */
-const REMEMBERED_MS = 60_000;
-const REMEMBERED = 1000;
 
 /** What any parser of URLs takes as it stands, but for `.` and `..` as segments. */
 const PLAIN_TARGET = /^[\w\-~!$&'()*+,;=:@%/.]+$/;
@@ -56,6 +49,8 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
   function answer(exchange: Exchange, status: number, fields: string[], body: Body): void {
     const { response, method, requestId, began } = exchange;
     fields.push("x-request-id", requestId);
+    // What is still to come of the body is not the next request.
+    if (method === "PUT" && !response.req.complete) fields.push("connection", "close");
     send(response, status, fields, method === "HEAD" ? null : body);
     config.logger(accessEntry({ method, route, status, requestId, began }));
   }
@@ -73,32 +68,30 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     answer(exchange, status, fields, Buffer.from(text));
   }
 
-  /** What is wrong with a key or a condition comes from here too. */
-  function get(exchange: Exchange, { store }: Instance, path: string, fields: PlainFields): undefined | Promise<void> {
-    const key = checkKey(decodeKey(path), store.limits.key);
-    const condition = conditionOf(fields);
-    const found = store.get(key);
+  function get(exchange: Exchange, { store }: Instance, { key, condition }: Target): undefined | Promise<void> {
     const answerFound = (stored: StoredEntry | null) => {
       if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
       if (isUnchanged(condition, stored)) answer(exchange, 304, ["etag", etag(stored.version)], null);
       else answerEntry(exchange, stored);
     };
+    const found = store.get(key);
     if (found instanceof Promise) return found.then(answerFound);
     answerFound(found);
     return undefined;
   }
 
-  async function put(exchange: Exchange, { store }: Instance, path: string, fields: PlainFields, bytes: Uint8Array) {
-    const key = checkKey(decodeKey(path), store.limits.key);
-    const condition = conditionOf(fields);
-    const scanner = createJsonScanner({
+  async function put(
+    exchange: Exchange,
+    { store }: Instance,
+    { key, condition }: Target,
+    request: IncomingMessage,
+  ): Promise<void> {
+    const { bytes, body, spans } = await readBody(request, {
       depth: store.limits.depth,
       levels: 1,
       raw: ["value", "metadata"],
       ownBytes: BODY_OVERHEAD_BYTES,
     });
-    scanner.write(bytes);
-    const { body, spans } = scanner.end();
     const text = (index: unknown) => {
       const [start, end] = spans[index as number] ?? [];
       return bytes.subarray(start, end);
@@ -108,7 +101,11 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
 
   function serve(request: IncomingMessage, response: ServerResponse, fields: PlainFields, instance: Instance): void {
     const method = request.method as Exchange["method"];
-    const path = (request.url as string).slice(prefix.length);
+    const target = targetOf((request.url as string).slice(prefix.length), fields, instance);
+    if (target === null) {
+      otherwise(request, response);
+      return;
+    }
     const webRequest = () => webRequestOf(request);
     const exchange = {
       response,
@@ -120,15 +117,12 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     const end = service.begin();
     const fail = (error: unknown) => answerError(exchange, error);
     if (method === "PUT") {
-      readBody(request, Number(fields["content-length"]), (bytes) => {
-        if (bytes === null) return end();
-        void put(exchange, instance, path, fields, bytes).catch(fail).finally(end);
-      });
+      void put(exchange, instance, target, request).catch(fail).finally(end);
       return;
     }
     let pending: Promise<void> | undefined;
     try {
-      pending = get(exchange, instance, path, fields);
+      pending = get(exchange, instance, target);
     } catch (error) {
       fail(error);
     }
@@ -145,7 +139,9 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     const fields = fieldsOf(request.rawHeaders);
     if (fields === null || !(writes ? isPlainPut(fields) : hasNoBody(fields))) return otherwise(request, response);
     const instance = service.current(undefined);
-    if (instance === undefined) return otherwise(request, response);
+    if (instance === undefined || Number(fields["content-length"]) > bodyLimitOf(instance)) {
+      return otherwise(request, response);
+    }
     const scope = writes ? "write" : "read";
     const credential = callers.digestOf(fields);
     const known = callers.find(instance, credential);
@@ -177,29 +173,18 @@ function hasCallbacks({ apiKey, basic, jwt, authenticateRequest }: KvApp[typeof 
   );
 }
 
-/** Who was let in by which credential: kept by its SHA-256, for a minute, a JWT no longer than it lives. */
-function rememberedCallers() {
-  let owner: Instance | undefined;
-  const known = new Map<string, { principal: Principal; until: number }>();
-  return {
-    digestOf({ authorization = "", "x-api-key": key }: PlainFields): string {
-      return hash("sha256", key === undefined ? authorization : `${authorization}\n${key}`, "base64");
-    },
-    find(instance: Instance, digest: string): Principal | undefined {
-      if (instance !== owner) return undefined;
-      const found = known.get(digest);
-      if (found === undefined || found.until > instance.now()) return found?.principal;
-      known.delete(digest);
-      return undefined;
-    },
-    remember(instance: Instance, digest: string, principal: Principal): void {
-      if (instance !== owner) known.clear();
-      owner = instance;
-      const expiry = Number(principal.claims?.exp ?? Number.POSITIVE_INFINITY) * 1000;
-      known.set(digest, { principal, until: Math.min(instance.now() + REMEMBERED_MS, expiry) });
-      if (known.size > REMEMBERED) known.delete(known.keys().next().value as string);
-    },
-  };
+interface Target {
+  key: string;
+  condition: Condition | undefined;
+}
+
+/** What a request is for, or `null` where that is to be refused: nothing of it has been read then. */
+function targetOf(path: string, fields: PlainFields, { store: { limits } }: Instance): Target | null {
+  try {
+    return { key: checkKey(decodeKey(path), limits.key), condition: conditionOf(fields) };
+  } catch {
+    return null;
+  }
 }
 
 /** One tag as we give it. */
@@ -213,6 +198,10 @@ function conditionOf({ "if-match": match, "if-none-match": noneMatch }: PlainFie
   return parseCondition({ name: "If-Match", field: match }, { name: "If-None-Match", field: noneMatch });
 }
 
+function bodyLimitOf({ store: { limits } }: Instance): number {
+  return limits.value + limits.metadata + BODY_OVERHEAD_BYTES;
+}
+
 function hasNoBody(fields: PlainFields): boolean {
   return fields["content-length"] === undefined && fields["transfer-encoding"] === undefined;
 }
@@ -220,72 +209,12 @@ function hasNoBody(fields: PlainFields): boolean {
 function isPlainPut(fields: PlainFields): boolean {
   return (
     fields["content-type"] === "application/json" &&
-    Number(fields["content-length"]) <= BODY_BYTES &&
+    /^\d+$/.test(fields["content-length"] ?? "") &&
     fields["transfer-encoding"] === undefined &&
     fields["content-encoding"] === undefined &&
     fields.expect === undefined &&
     fields.prefer === undefined
   );
-}
-
-/** The body in one piece, or `null` where the client went away. */
-function readBody(request: IncomingMessage, length: number, done: (bytes: Uint8Array | null) => void): void {
-  let only: Buffer | undefined;
-  let bytes: Buffer | undefined;
-  let at = 0;
-  request.on("data", (chunk: Buffer) => {
-    if (chunk.length === length) {
-      only = chunk;
-    } else {
-      bytes ??= Buffer.allocUnsafeSlow(length);
-      at += chunk.copy(bytes, at);
-    }
-  });
-  request.on("end", () => done(only ?? bytes?.subarray(0, at) ?? new Uint8Array(0)));
-  request.on("close", () => {
-    if (!request.complete) done(null);
-  });
-}
-
-/** One string is written at once with the header; of what is large the parts, uncopied. */
-type Body = { text: string } | readonly Uint8Array[] | Uint8Array | null;
-
-/** Entries that come from a cache are the same objects again. */
-const bodies = new WeakMap<StoredEntry, Body>();
-
-function bodyOf(stored: StoredEntry): Body {
-  const known = bodies.get(stored);
-  if (known !== undefined) return known;
-  const body = newBody(stored);
-  if (stored.value.length <= COPIED_BYTES) bodies.set(stored, body);
-  return body;
-}
-
-function newBody(stored: StoredEntry): Body {
-  const { value } = stored;
-  const tail = `${attributes(stored)}}`;
-  if (value.length > COPIED_BYTES) return [Buffer.from(ENTRY_OPEN), value, Buffer.from(tail)];
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
-  // Latin-1 keeps bytes as they are.
-  if (stored.metadata === null) return { text: ENTRY_OPEN + bytes.toString("latin1") + tail };
-  return Buffer.concat([Buffer.from(ENTRY_OPEN), bytes, Buffer.from(tail)]);
-}
-
-function send(response: ServerResponse, status: number, fields: string[], body: Body): void {
-  if (body === null) {
-    response.writeHead(status, fields).end();
-  } else if ("text" in body) {
-    fields.push("content-length", String(body.text.length));
-    response.writeHead(status, fields).end(body.text, "latin1");
-  } else if (body instanceof Uint8Array) {
-    fields.push("content-length", String(body.length));
-    response.writeHead(status, fields).end(body);
-  } else {
-    fields.push("content-length", String(body.reduce((length, part) => length + part.length, 0)));
-    response.writeHead(status, fields);
-    for (const part of body) response.write(part);
-    response.end();
-  }
 }
 
 function webRequestOf({ method = "GET", url = "/", headers, rawHeaders }: IncomingMessage): Request {

@@ -271,6 +271,9 @@ const REQUESTS: readonly string[] = [
     `{"value":1,"metadata":"${"m".repeat(2000)}"}`,
     `{"value":1,${" ".repeat(65_000)}"ttl":1}`,
   ].map((body) => put("/v1/kv/body", body)),
+  put("/v1/kv/broken", `{"value":}${"x".repeat(300_000)}`),
+  put("/v1/kv/broken", `{"value":"${"x".repeat(300_000)}`),
+  put("/v1/kv/%zz", `{"value":"${"x".repeat(300_000)}"}`),
   ...[
     "If-None-Match: *",
     "If-Match: *",

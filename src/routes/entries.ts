@@ -63,7 +63,7 @@ async function list(c: KvContext): Promise<Response> {
 }
 
 function listedPieces(listed: ListedEntry, index: number): Piece[] {
-  const head = `${index === 0 ? "" : ","}{"name":${JSON.stringify(listed.key)},"etag":${JSON.stringify(etag(listed.version))}${attributes(listed)}`;
+  const head = `${index === 0 ? "" : ","}{"name":${JSON.stringify(listed.key)},"etag":"\\"${listed.version}\\""${attributes(listed)}`;
   return listed.value === null ? [`${head}}`] : [`${head},"value":`, listed.value, "}"];
 }
 

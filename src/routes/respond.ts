@@ -13,7 +13,6 @@ type Headers = Readonly<Record<string, string>>;
 
 /** How every success begins. */
 export const ENTRY_OPEN = '{"status":200,"success":true,"data":';
-const OPEN = encoder.encode(ENTRY_OPEN);
 const RETRY_AFTER_SECONDS = "1";
 export const NDJSON_TYPE = "application/x-ndjson";
 export const JSON_TYPE = "application/json";
@@ -31,7 +30,16 @@ export function entry(c: Context, stored: StoredEntry, headers: Headers = {}): R
 
 /** `data` given as JSON text in pieces; an answer of more than `wholeBytes` is not copied into one piece. */
 export function text(c: Context, pieces: readonly Piece[], headers: Headers = {}, wholeBytes = STREAM_BYTES): Response {
-  const bytes = [OPEN, ...pieces, "}"].map((piece) => (typeof piece === "string" ? encoder.encode(piece) : piece));
+  const bytes: Uint8Array[] = [];
+  let run = ENTRY_OPEN;
+  for (const piece of pieces) {
+    if (typeof piece === "string") run += piece;
+    else {
+      bytes.push(encoder.encode(run), piece);
+      run = "";
+    }
+  }
+  bytes.push(encoder.encode(`${run}}`));
   const body = lengthOf(bytes) > wholeBytes ? stream(bytes) : concat(bytes);
   return c.body(body, 200, { "Content-Type": JSON_TYPE, ...headers });
 }

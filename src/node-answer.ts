@@ -1,0 +1,47 @@
+import type { ServerResponse } from "node:http";
+import type { StoredEntry } from "./core/entry.ts";
+import { attributes, ENTRY_OPEN } from "./routes/respond.ts";
+
+/** A longer value is not copied on its way out. */
+const COPIED_BYTES = 16_384;
+
+/** One string is written at once with the header; of what is large the parts, uncopied. */
+export type Body = { text: string } | readonly Uint8Array[] | Uint8Array | null;
+
+/** Entries that come from a cache are the same objects again. */
+const bodies = new WeakMap<StoredEntry, Body>();
+
+export function bodyOf(stored: StoredEntry): Body {
+  const known = bodies.get(stored);
+  if (known !== undefined) return known;
+  const body = newBody(stored);
+  if (stored.value.length <= COPIED_BYTES) bodies.set(stored, body);
+  return body;
+}
+
+function newBody(stored: StoredEntry): Body {
+  const { value } = stored;
+  const tail = `${attributes(stored)}}`;
+  if (value.length > COPIED_BYTES) return [Buffer.from(ENTRY_OPEN), value, Buffer.from(tail)];
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
+  // Latin-1 keeps bytes as they are.
+  if (stored.metadata === null) return { text: ENTRY_OPEN + bytes.toString("latin1") + tail };
+  return Buffer.concat([Buffer.from(ENTRY_OPEN), bytes, Buffer.from(tail)]);
+}
+
+export function send(response: ServerResponse, status: number, fields: string[], body: Body): void {
+  if (body === null) {
+    response.writeHead(status, fields).end();
+  } else if ("text" in body) {
+    fields.push("content-length", String(body.text.length));
+    response.writeHead(status, fields).end(body.text, "latin1");
+  } else if (body instanceof Uint8Array) {
+    fields.push("content-length", String(body.length));
+    response.writeHead(status, fields).end(body);
+  } else {
+    fields.push("content-length", String(body.reduce((length, part) => length + part.length, 0)));
+    response.writeHead(status, fields);
+    for (const part of body) response.write(part);
+    response.end();
+  }
+}

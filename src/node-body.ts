@@ -1,0 +1,46 @@
+import type { IncomingMessage } from "node:http";
+import { KvError } from "./core/errors.ts";
+import { createJsonScanner, type JsonScannerOptions, type ScannedBody } from "./core/json-scanner.ts";
+
+/** How much of a body that was refused is taken off the wire, so that a client that is still sending sees the answer. */
+const DRAIN_BYTES = 1_048_576;
+const DRAIN_MS = 250;
+
+/** The body in one piece, checked as it arrives; rejects as the scanner does, once nothing more is on its way. */
+export function readBody(request: IncomingMessage, options: JsonScannerOptions) {
+  return new Promise<ScannedBody & { bytes: Uint8Array }>((resolve, reject) => {
+    const scanner = createJsonScanner(options);
+    const bytes = Buffer.allocUnsafeSlow(Number(request.headers["content-length"]));
+    let at = 0;
+    let refuse: (() => void) | null = null;
+
+    function take(chunk: Buffer): void {
+      at += chunk.length;
+      if (refuse !== null) {
+        if (at > DRAIN_BYTES) refuse();
+        return;
+      }
+      try {
+        scanner.write(chunk);
+        chunk.copy(bytes, at - chunk.length);
+      } catch (error) {
+        at = 0;
+        refuse = () => reject(error);
+        setTimeout(refuse, DRAIN_MS);
+      }
+    }
+
+    request.on("data", take);
+    request.on("end", () => {
+      if (refuse !== null) return refuse();
+      try {
+        resolve({ ...scanner.end(), bytes });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    request.on("close", () => {
+      if (!request.complete) reject(new KvError("invalid_request", "The body ended before it was complete"));
+    });
+  });
+}

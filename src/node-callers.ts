@@ -1,0 +1,33 @@
+import { hash } from "node:crypto";
+import type { Principal } from "./auth/principal.ts";
+import type { PlainFields } from "./node-fields.ts";
+import type { Instance } from "./service.ts";
+
+/** How long a credential that was accepted is not checked again, and how many are remembered. */
+const REMEMBERED_MS = 60_000;
+const REMEMBERED = 1000;
+
+/** Who was let in by which credential: kept by its SHA-256, for a minute, a JWT no longer than it lives. */
+export function rememberedCallers() {
+  let owner: Instance | undefined;
+  const known = new Map<string, { principal: Principal; until: number }>();
+  return {
+    digestOf({ authorization = "", "x-api-key": key }: PlainFields): string {
+      return hash("sha256", key === undefined ? authorization : `${authorization}\n${key}`, "base64");
+    },
+    find(instance: Instance, digest: string): Principal | undefined {
+      if (instance !== owner) return undefined;
+      const found = known.get(digest);
+      if (found === undefined || found.until > instance.now()) return found?.principal;
+      known.delete(digest);
+      return undefined;
+    },
+    remember(instance: Instance, digest: string, principal: Principal): void {
+      if (instance !== owner) known.clear();
+      owner = instance;
+      const expiry = Number(principal.claims?.exp ?? Number.POSITIVE_INFINITY) * 1000;
+      known.set(digest, { principal, until: Math.min(instance.now() + REMEMBERED_MS, expiry) });
+      if (known.size > REMEMBERED) known.delete(known.keys().next().value as string);
+    },
+  };
+}

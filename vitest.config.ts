@@ -8,6 +8,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     environment: "node",
     pool: "forks",
+    // The engines' tests wait more than they work.
+    maxWorkers: 3,
     execArgv: ["--conditions=workertown-source"],
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -26,6 +26,9 @@ export interface KvApp extends Hono<KvHonoEnv>, AsyncDisposable {
   readonly [PARTS]: { config: ResolvedOptions; service: Service };
 }
 
+/** How long a start waits for the storage, which may have to make its tables first. */
+const START_SECONDS = 60;
+
 /** @internal */
 export const PARTS = Symbol();
 
@@ -68,7 +71,7 @@ export function kv(options: KvOptions = {}): KvApp {
   return Object.assign(app, {
     timeouts: config.timeouts,
     [PARTS]: { config, service },
-    ready: (bindings?: unknown) => askStore(service, bindings),
+    ready: (bindings?: unknown) => askStore(service, bindings, START_SECONDS),
     close: () => service.close(),
     [Symbol.asyncDispose]: () => service.close(),
   });
@@ -142,9 +145,9 @@ async function open(service: Service, bindings: unknown) {
   }
 }
 
-async function askStore(service: Service, bindings: unknown): Promise<void> {
+async function askStore(service: Service, bindings: unknown, seconds?: number): Promise<void> {
   const { store } = await service.open(service.envOf(bindings));
-  await store.ping();
+  await store.ping(seconds);
 }
 
 async function askReady(service: Service, bindings: unknown): Promise<void> {

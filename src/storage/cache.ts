@@ -109,6 +109,9 @@ export function cached(adapter: StorageAdapter, { maxBytes, maxAge, now }: Cache
       return writes.has(key) ? adapter.get(key) : (joined(key) ?? read(key));
     },
 
+    getMany: async (keys, valueBytes) =>
+      adapter.getMany?.(keys, valueBytes) ?? Promise.all(keys.map((key) => adapter.get(key))),
+
     async write(operations, options) {
       const keys = operations.filter(({ kind }) => kind !== "get").map(({ key }) => key);
       for (const key of keys) begin(key);

@@ -1,4 +1,5 @@
-import type { FoundEntry, StorageAdapter, StoredEntry } from "./adapter.ts";
+import type { FoundEntry, StorageAdapter, StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import { inKeyOrder } from "./in-order.ts";
 import type { MysqlReads } from "./mysql-read.ts";
 import { unconditionalPut } from "./mysql-single.ts";
 import type { Put } from "./mysql-sql.ts";
@@ -29,12 +30,18 @@ export function gatheredWrite({ write, putAll }: MysqlWrites): StorageAdapter["w
     return puts;
   });
 
-  return async (operations, options) => {
+  async function writeOnce(operations: readonly WriteOperation[], options: WriteOptions): Promise<WriteOutcome[]> {
     const [only] = operations;
     const single = only && operations.length === 1 ? unconditionalPut(only, options.now) : undefined;
     if (single === undefined || single.entry.value.length > SHORT_BYTES) return write(operations, options);
     await put(single);
     return ["written"];
+  }
+
+  const inOrder = inKeyOrder();
+  return (operations, options) => {
+    const keys = operations.filter(({ kind }) => kind !== "get").map(({ key }) => key);
+    return inOrder([...new Set(keys)], () => writeOnce(operations, options));
   };
 }
 

@@ -8,10 +8,10 @@ import type {
   WriteOptions,
   WriteOutcome,
 } from "./adapter.ts";
+import { inKeyOrder } from "./in-order.ts";
 import { migrateFirst } from "./migrate-first.ts";
 import { gathered } from "./postgres-gather.ts";
 import { migrateDatabase } from "./postgres-migrate.ts";
-import { ordered } from "./postgres-order.ts";
 import { type Connections, callersPool, ownPool, type PostgresPoolLike, postgresConnections } from "./postgres-pool.ts";
 import { findMany, listOf, postgresReads } from "./postgres-reads.ts";
 import {
@@ -109,7 +109,7 @@ function gatheredGet(sql: PostgresSql, run: Run, get: (key: string) => Awaitable
 
 function writer(sql: PostgresSql, database: Connections): StorageAdapter["write"] {
   const { run, transaction } = database;
-  const inOrder = ordered();
+  const inOrder = inKeyOrder();
   const put = gathered<[key: string, entry: TimedEntry], WriteOutcome>(async (puts) => {
     await runAll(database, changesOf(sql, new Map(puts)));
     return puts.map(() => "written");

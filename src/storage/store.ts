@@ -79,8 +79,8 @@ export interface Store {
   load(entries: readonly LoadedEntry[]): Promise<LoadOutcome[]>;
   /** The steps that ran. */
   migrate(): Promise<string[]>;
-  /** Resolves when the engine answers, rejects in under a second where it does not. */
-  ping(): Promise<void>;
+  /** Resolves when the engine answers; rejects where it does not in so many seconds, by default in under one. */
+  ping(seconds?: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -292,12 +292,8 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
       return (await adapter.migrate?.()) ?? [];
     },
 
-    async ping() {
-      await ask<unknown>(
-        () => (adapter.ping ? adapter.ping() : adapter.get("ready")),
-        "",
-        Math.min(timeout, PING_TIMEOUT),
-      );
+    async ping(seconds = PING_TIMEOUT) {
+      await ask<unknown>(() => (adapter.ping ? adapter.ping() : adapter.get("ready")), "", seconds);
     },
 
     async close() {

@@ -38,13 +38,15 @@ export interface EngineTests {
   start(): Promise<Engine>;
   /** `false`: no test moves more than 10 MiB. */
   large?: boolean;
+  /** `false` where another engine's tests go through the same code over HTTP. */
+  http?: boolean;
 }
 
 let namespaces = 0;
 /** A namespace that nobody else uses. */
 export const freshNamespace = () => `test-${process.pid}-${namespaces++}`;
 
-export function testEngine({ name, missing, start, large = true }: EngineTests): void {
+export function testEngine({ name, missing, start, large = true, http = true }: EngineTests): void {
   if (missing !== null) {
     it.skip(`${name}: ${missing}`);
     if (process.env.CI) it(`${name} can be tested`, () => expect(missing).toBeNull());
@@ -70,17 +72,19 @@ export function testEngine({ name, missing, start, large = true }: EngineTests):
     }
   });
 
-  describe(`${name}: conformance over HTTP`, () => {
-    for (const { name: title, skip, run } of storageConformance({ large: false })) {
-      it(title, async () => {
-        const storage = engine.open(freshNamespace());
-        const clock = { now: Date.now() };
-        await using service = await startService({ runtime: { storage, now: () => clock.now } });
-        if (skip?.(storage.capabilities)) return;
-        await run(serviceSubject(service, storage.capabilities, clock));
-      });
-    }
-  });
+  if (http) {
+    describe(`${name}: conformance over HTTP`, () => {
+      for (const { name: title, skip, run } of storageConformance({ large: false })) {
+        it(title, async () => {
+          const storage = engine.open(freshNamespace());
+          const clock = { now: Date.now() };
+          await using service = await startService({ runtime: { storage, now: () => clock.now } });
+          if (skip?.(storage.capabilities)) return;
+          await run(serviceSubject(service, storage.capabilities, clock));
+        });
+      }
+    });
+  }
 
   it(`${name}: a random history is answered as by memory, byte for byte`, { timeout: 120_000 }, async () => {
     const storage = engine.open(freshNamespace());

@@ -7,7 +7,12 @@ import { until } from "../runtimes.ts";
 import { freshNamespace, testEngine } from "./engine.ts";
 import { missing, type Redis, type RedisNode, startNode, startRedisCluster } from "./redis-server.ts";
 
-testEngine({ name: "redis cluster", missing, start: startRedisCluster });
+testEngine({
+  http: false,
+  name: "redis cluster",
+  missing,
+  start: startRedisCluster,
+});
 
 describe.skipIf(missing !== null)("a redis cluster itself", () => {
   let redis: Redis;

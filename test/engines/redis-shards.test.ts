@@ -5,7 +5,12 @@ import { storedEntry } from "../../src/testing/subject.ts";
 import { freshNamespace, testEngine } from "./engine.ts";
 import { missing, type Redis, type RedisNode, startRedisCluster } from "./redis-server.ts";
 
-testEngine({ name: "redis cluster with 16 shards", missing, start: () => startRedisCluster({ shards: 16 }) });
+testEngine({
+  http: false,
+  name: "redis cluster with 16 shards",
+  missing,
+  start: () => startRedisCluster({ shards: 16 }),
+});
 
 describe("the shard of a key", () => {
   it("is what it always was", () => {

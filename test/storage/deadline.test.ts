@@ -68,6 +68,13 @@ describe("an engine that does not answer", () => {
     release();
   });
 
+  it("has a minute to make its tables when the service starts", async () => {
+    const memory = memoryStorage();
+    const migrate = () => new Promise<string[]>((resolve) => setTimeout(resolve, 1500, ["0001"]));
+    await using service = await startService({ runtime: { storage: migrateFirst({ ...memory, migrate }) } });
+    expect((await service.call("GET", "/ready")).status).toBe(200);
+  });
+
   it("is asked no more than 1,000 things at once, the rest is refused at once", { timeout: 60_000 }, async () => {
     const { storage, release } = stuck();
     await using service = await startService({

@@ -237,7 +237,7 @@ describe("reads", () => {
     const other = new DatabaseSync(path);
     other.exec("UPDATE workertown_kv SET value = '2'");
     expect(read()).toBe("1");
-    cache.recheck();
+    cache.endTurn();
     expect(read()).toBe("2");
     other.close();
     database.close();

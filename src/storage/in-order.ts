@@ -7,7 +7,7 @@ const WAIT_MS = 5000;
  * Runs writes that have a key in common one after the other, in the order of their arrival; the others do not wait. On
  * several connections one that nobody awaits any more could else undo a later one that has been answered.
  */
-export function ordered(): <T>(keys: readonly string[], write: () => Promise<T>) => Promise<T> {
+export function inKeyOrder(): <T>(keys: readonly string[], write: () => Promise<T>) => Promise<T> {
   const last = new Map<string, Promise<unknown>>();
 
   async function afterThe<T>(before: Iterable<Promise<unknown>>, write: () => Promise<T>): Promise<T> {

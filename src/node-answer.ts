@@ -8,15 +8,12 @@ const COPIED_BYTES = 16_384;
 /** One string is written at once with the header; of what is large the parts, uncopied. */
 export type Body = { text: string } | readonly Uint8Array[] | Uint8Array | null;
 
-/** Entries that come from a cache are the same objects again. */
-const bodies = new WeakMap<StoredEntry, Body>();
+/** Where an entry keeps the body that was made of it: from a cache the same entry comes again. */
+const BODY = Symbol();
 
-export function bodyOf(stored: StoredEntry): Body {
-  const known = bodies.get(stored);
-  if (known !== undefined) return known;
-  const body = newBody(stored);
-  if (stored.value.length <= COPIED_BYTES) bodies.set(stored, body);
-  return body;
+export function bodyOf(stored: StoredEntry & { [BODY]?: Body }): Body {
+  stored[BODY] ??= newBody(stored);
+  return stored[BODY];
 }
 
 function newBody(stored: StoredEntry): Body {

@@ -98,7 +98,7 @@ const OUTCOME_UNKNOWN = "; the outcome of the write is unknown";
 
 /** A store over an adapter. Everything that it throws on purpose is a `KvError`. */
 export function createStore(adapter: StorageAdapter, options: StoreOptions): Store {
-  const { now, version = () => base64UrlOf(crypto.getRandomValues(new Uint8Array(9))), timeout } = options;
+  const { now, version = randomVersion, timeout } = options;
   const { capabilities } = adapter;
   const limits: Limits = {
     ...options.limits,
@@ -316,4 +316,14 @@ function checkSize(what: "value" | "metadata", bytes: number, limit: number): vo
   if (bytes <= limit) return;
   const message = `Expected a ${what} of at most ${limit} bytes of JSON text, got ${bytes}`;
   throw new KvError("too_large", message, { issues: [{ path: what, message }] });
+}
+
+/** Random bytes for many versions: to ask for them is dear. */
+let pool = new Uint8Array();
+
+function randomVersion(): string {
+  if (pool.length === 0) pool = crypto.getRandomValues(new Uint8Array(900));
+  const version = base64UrlOf(pool.subarray(0, 9));
+  pool = pool.subarray(9);
+  return version;
 }

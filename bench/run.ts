@@ -7,11 +7,12 @@
  *   npm run bench                      all figures, under 10 minutes
  *   npm run bench -- quick             for a first look, under 2 minutes
  *   npm run bench -- growth            how it goes from 100,000 to 10,000,000 keys
+ *   npm run bench -- engines [quick]   what the storage engines cost: see bench/engines/run.ts
  *   npm run bench -- picture FILE      draws docs/performance.svg from the results in FILE
  *
  *   --results FILE   where the figures are written; default results.json in the temporary folder
  *   --folder FOLDER  where that folder is made; default the system's
- *   --only NAMES     some of the figures, by the names of their files in bench/figures
+ *   --only NAMES     some of the figures, by the names of their files in bench/figures, or bench/engines
  *   --built          the package is built already
  *
  * Needs `wrk`, and for the peers `npm ci --prefix bench` and Debian's `webdis` and `redis-server`.
@@ -60,7 +61,11 @@ const { values, positionals } = parseArgs({
   options: { results: text, folder: text, only: text, built: { type: "boolean" } },
 });
 
-async function measure(settings: Settings): Promise<void> {
+async function measure(
+  settings: Settings,
+  figures: (bench: Bench) => Promise<void>,
+  name: string = settings.mode,
+): Promise<void> {
   if (!values.built) execFileSync("npm", ["run", "--silent", "build"], { cwd: ROOT, stdio: "inherit" });
   const top = mkdtempSync(join(values.folder ?? tmpdir(), "kv-bench-"));
   const folder = join(top, "data");
@@ -68,11 +73,11 @@ async function measure(settings: Settings): Promise<void> {
   // However it ends; those who write there have ended by then.
   process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   const file = resolve(values.results ?? join(top, "results.json"));
-  const report = new Report(settings.mode, machineOf(folder));
+  const report = new Report(name, machineOf(folder));
   const bench = { settings, report, folder };
   const begun = performance.now();
   try {
-    await (settings.mode === "growth" ? growth(bench) : all(bench));
+    await figures(bench);
   } finally {
     report.write(file);
   }
@@ -80,11 +85,13 @@ async function measure(settings: Settings): Promise<void> {
   console.log(`\n${((performance.now() - begun) / 1000).toFixed(0)} s; figures in ${file}`);
 }
 
-async function all(bench: Bench): Promise<void> {
+/** Those of some figures that were asked for. */
+function wanted<T>(figures: Readonly<Record<string, T[]>>): T[] {
   const only = values.only?.split(",");
-  const wanted = <T>(figures: Record<string, T[]>) => {
-    return Object.entries(figures).flatMap(([file, steps]) => ((only?.includes(file) ?? true) ? steps : []));
-  };
+  return Object.entries(figures).flatMap(([file, steps]) => ((only?.includes(file) ?? true) ? steps : []));
+}
+
+async function all(bench: Bench): Promise<void> {
   for (const step of wanted(ALONE)) await timed(step.name, () => step(bench));
   const steps = wanted(TOGETHER);
   if (steps.length === 0) return;
@@ -104,8 +111,18 @@ if (mode === "picture") {
   const drawn = resolve(ROOT, "docs/performance.svg");
   writeFileSync(drawn, picture(JSON.parse(readFileSync(file, "utf8")) as Results));
   console.log(`Drew ${drawn}`);
-} else if (mode === "full" || mode === "quick" || mode === "growth") {
-  await measure(MODES[mode]);
+} else if (mode === "growth") {
+  await measure(MODES.growth, growth);
+} else if (mode === "engines") {
+  // Loaded for this only: it brings the drivers of all engines.
+  const { ENGINE_FIGURES, ENGINE_SETTINGS } = await import("./engines/run.ts");
+  const settings = ENGINE_SETTINGS[file === "quick" ? "quick" : "full"];
+  const engines = async (bench: Bench) => {
+    for (const step of wanted(ENGINE_FIGURES)) await timed(step.name, () => step(bench));
+  };
+  await measure(settings, engines, file === "quick" ? "engines, quick" : "engines");
+} else if (mode === "full" || mode === "quick") {
+  await measure(MODES[mode], all);
 } else {
-  throw new Error(`Expected nothing, "quick", "growth" or "picture", got ${JSON.stringify(mode)}`);
+  throw new Error(`Expected nothing, "quick", "growth", "engines" or "picture", got ${JSON.stringify(mode)}`);
 }

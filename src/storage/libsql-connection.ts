@@ -29,8 +29,10 @@ const CALL_MS = 10_000;
 const BUSY_FILE_MS = 100;
 const BUSY_RETRY_MS = 10;
 const BUSY_DEADLINE_MS = 4000;
-/** How many calls may be under way: enough that requests which hang, or snapshots, leave room for others. */
+/** How many calls to a server may be under way: enough that requests which hang leave room for others. */
 const CONCURRENCY = 256;
+/** Of calls to a file each has a connection of its own, and more than a few only wait for each other's locks. */
+const CONCURRENCY_FILE = 4;
 
 export function isFileUrl(url: string): boolean {
   return /^file:/i.test(url);
@@ -38,10 +40,10 @@ export function isFileUrl(url: string): boolean {
 
 /** A client of our own, with a deadline on each request. The web build needs no native part and runs everywhere. */
 export async function openClient(url: string, authToken: string | undefined): Promise<LibsqlClientLike> {
-  const given = { url, concurrency: CONCURRENCY, ...(authToken !== undefined && { authToken }) };
+  const given = { url, ...(authToken !== undefined && { authToken }) };
   if (isFileUrl(url)) {
     const { createClient } = await import("@libsql/client").catch(missingDriver("@libsql/client"));
-    const client = createClient({ ...given, timeout: BUSY_FILE_MS });
+    const client = createClient({ ...given, timeout: BUSY_FILE_MS, concurrency: CONCURRENCY_FILE });
     try {
       await attempt("", () => client.execute("PRAGMA journal_mode = WAL"));
       return client;
@@ -52,7 +54,7 @@ export async function openClient(url: string, authToken: string | undefined): Pr
   }
   const { createClient } = await import("@libsql/client/web").catch(missingDriver("@libsql/client"));
   const timed = (request: Request) => fetch(request, { signal: AbortSignal.timeout(CALL_MS) });
-  return createClient({ ...given, fetch: timed });
+  return createClient({ ...given, fetch: timed, concurrency: CONCURRENCY });
 }
 
 /** A connection over a client of the caller's, or over one that is made for the first call and closed with it. */
@@ -88,12 +90,21 @@ export function connectionOf(
     },
     ...(snapshot && {
       async snapshot() {
-        const driver = await opened();
-        const view = await attempt("", () => driver.transaction("deferred"));
+        await opened();
+        // It holds its connection for as long as a walk lasts: one of its own, so that the others go on.
+        const own = typeof client === "function" ? await client() : client;
+        const view = await attempt("", () => own.transaction("deferred")).catch((error) => {
+          if (own !== client) own.close();
+          throw error;
+        });
         const read = (statement: Statement) => attempt("", async () => rowsOf(await view.execute(asArgs(statement))));
         // The moment is that of the first read.
         await read({ sql: "SELECT 1 FROM workertown_kv LIMIT 1", parameters: [] });
-        return { read, close: () => view.close() };
+        const close = () => {
+          view.close();
+          if (own !== client) own.close();
+        };
+        return { read, close };
       },
     }),
     ...(typeof client === "function" && {

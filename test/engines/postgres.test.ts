@@ -207,6 +207,39 @@ describe.skipIf(missing !== null)("postgres: on a server", () => {
       await expect(open({ url }).get("k")).rejects.toMatchObject({ code: "unavailable", message });
     });
 
+    it("is upgraded under the load of an older version, which loses no write and goes on", async () => {
+      const url = await freshDatabase();
+      const older = [open({ url, namespace: "n" }), open({ url, namespace: "n" })];
+      let running = true;
+      const counts = await (async () => {
+        const writers = Array.from({ length: 8 }, async (_, index) => {
+          let written = 0;
+          while (running) {
+            const storage = older[index % 2] as StorageAdapter;
+            expect(await storage.write([put(`w${index}`, `${written + 1}`)], { now, atomic: false })).toEqual([
+              "written",
+            ]);
+            written += 1;
+            expect(await textOf(storage, `w${index}`)).toBe(`${written}`);
+          }
+          return written;
+        });
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        const source = ownPool(url, 2, true);
+        const sql = "ALTER TABLE workertown_kv ADD COLUMN extra text; UPDATE workertown_kv SET extra = 'x';";
+        const newer = [...MIGRATIONS, { name: "0002-add", sql }];
+        expect(await migrateDatabase(postgresConnections(source, true), newer)).toEqual(["0002-add"]);
+        await source.close();
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        running = false;
+        return Promise.all(writers);
+      })();
+      for (const [index, written] of counts.entries()) {
+        expect(written).toBeGreaterThan(10);
+        expect(await textOf(older[0] as StorageAdapter, `w${index}`)).toBe(`${written}`);
+      }
+    });
+
     it("is made where the search_path says", async () => {
       const url = await freshDatabase();
       await server.admin("CREATE SCHEMA apart AUTHORIZATION kv", [], new URL(url).pathname.slice(1));

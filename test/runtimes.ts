@@ -82,11 +82,11 @@ export async function startWorker(script: string): Promise<RunningService> {
   return { url, [Symbol.asyncDispose]: () => miniflare.dispose() };
 }
 
-/** Resolves when something has become so; rejects after 10 s. */
-export async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 10_000;
+/** Resolves when something has become so; rejects after so many seconds. */
+export async function until(condition: () => Promise<boolean>, seconds = 10): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
   while (!(await condition().catch(() => false))) {
-    if (Date.now() > deadline) throw new Error("It did not happen in 10 s");
+    if (Date.now() > deadline) throw new Error(`It did not happen in ${seconds} s`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }

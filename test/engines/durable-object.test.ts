@@ -453,20 +453,23 @@ describe("durable-object: expiry by alarm", () => {
     expected(((await alarm(namespace)) as number) + 300_000);
   });
 
-  it("removes what expired a minute ago, in steps of 200, and comes again for the rest", async () => {
+  it("removes what expired a minute ago, in steps of 200, and comes again for the rest", {
+    timeout: 60_000,
+  }, async () => {
     const namespace = freshNamespace();
     const storage = engine.open(namespace);
     const due = Date.now() - 59_500;
     const gone = Array.from({ length: 450 }, (_, index) => put(`gone${index}`, "1", { expiresAt: due }));
     const later = Date.now() + 600_000;
     const rest = [
-      put("recent", "1", { expiresAt: Date.now() - 30_000 }),
+      put("recent", "1", { expiresAt: Date.now() - 1000 }),
       put("later", "1", { expiresAt: later }),
       put("stays", "1"),
     ];
     await storage.write([...gone, ...rest], now());
     expect(await count(namespace)).toBe(453);
-    await until(async () => (await count(namespace)) === 3);
+    // An alarm that meets a busy machine comes again seconds later.
+    await until(async () => (await count(namespace)) === 3, 40);
     const names = await engine.sql(namespace, "SELECT CAST(name AS TEXT) AS name FROM workertown_kv ORDER BY name");
     expect(names.map(({ name }) => name)).toEqual(["later", "recent", "stays"]);
     const next = (await alarm(namespace)) as number;

@@ -25,10 +25,11 @@ export type ToWriter =
   | { read: { id: number; key: string } }
   | "close";
 
+/** A write is done with its outcomes, a sweep with how many entries went, a read with the entry. */
+export type Done = WriteOutcome[] | number | StoredEntry | null;
+
 export type Reply = { id: number } & (
-  | { outcomes: WriteOutcome[] }
-  | { swept: number }
-  | { entry: StoredEntry | null }
+  | { done: Done }
   | { failed: { code: KvErrorCode | null; message: string; cause: string | undefined } }
 );
 

@@ -1,11 +1,19 @@
 import { Worker } from "node:worker_threads";
 import { KvError } from "../core/errors.ts";
-import type { StoredEntry, WriteOutcome } from "./adapter.ts";
-import { type FromWriter, failureFrom, pack, type Reply, type ToWriter, type WriterData } from "./sqlite-messages.ts";
+import { OUTCOME_UNKNOWN } from "./failures.ts";
+import {
+  type Done,
+  type FromWriter,
+  failureFrom,
+  pack,
+  type Reply,
+  type ToWriter,
+  type WriterData,
+} from "./sqlite-messages.ts";
 import type { Writer } from "./sqlite-write.ts";
 
 interface Waiting {
-  resolve(reply: Reply): void;
+  resolve(done: Done): void;
   reject(error: unknown): void;
 }
 
@@ -20,6 +28,8 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
   const waiting = new Map<number, Waiting>();
   let worker: Worker | null = null;
   let ended: Promise<void> = Promise.resolve();
+  /** Whether a thread could not even begin. */
+  let threadless = false;
   let local: Writer | null = null;
   let ids = 0;
   let outbox: Call[] = [];
@@ -34,20 +44,17 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
         return;
       }
       beforeAnswers();
-      for (const reply of message) {
-        waiting.get(reply.id)?.resolve(reply);
-        waiting.delete(reply.id);
-      }
+      for (const reply of message) settle(reply);
       if (waiting.size === 0) started.unref();
     });
     started.on("error", (error) => {
       failure = error;
-      if (!ready) local ??= otherwise();
+      threadless = !ready;
     });
     ended = new Promise((resolve) => {
       started.on("exit", () => {
         worker = null;
-        const outcome = ready ? "; the outcome of the write is unknown" : "";
+        const outcome = ready ? OUTCOME_UNKNOWN : "";
         const error = new KvError("unavailable", `The thread that writes has ended${outcome}`, { cause: failure });
         for (const { reject } of waiting.values()) reject(error);
         waiting.clear();
@@ -57,15 +64,18 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
     return started;
   }
 
+  function settle(reply: Reply): void {
+    const call = waiting.get(reply.id);
+    waiting.delete(reply.id);
+    if ("failed" in reply) call?.reject(failureFrom(reply.failed));
+    else call?.resolve(reply.done);
+  }
+
   function send(message: ToWriter, transfer: ArrayBuffer[] = []): void {
     worker ??= start();
     // It keeps the process alive only as long as somebody waits for it.
     worker.ref();
     worker.postMessage(message, transfer);
-  }
-
-  function ask(id: number): Promise<Reply> {
-    return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
   }
 
   /** Everything of one turn in one message. */
@@ -76,67 +86,48 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
     send(message, [message.values]);
   }
 
-  /** By the thread, or where it could not even begin by the other one. */
-  async function answer<T>(byThread: (id: number) => Promise<T>, byOther: (writer: Writer) => Promise<T>): Promise<T> {
-    if (local !== null) return byOther(local).finally(beforeAnswers);
-    try {
-      return await byThread(ids++);
-    } catch (error) {
-      // It has done nothing.
-      if (local === null) throw error;
-      return byOther(local).finally(beforeAnswers);
+  /** By the thread, or where none could even begin, and so has done nothing, by the other one. */
+  async function answer<T extends Done>(ask: (id: number) => void, here: (writer: Writer) => Promise<T>): Promise<T> {
+    if (!threadless) {
+      const id = ids++;
+      const done = new Promise<Done>((resolve, reject) => waiting.set(id, { resolve, reject }));
+      ask(id);
+      try {
+        return (await done) as T;
+      } catch (error) {
+        if (!threadless) throw error;
+      }
     }
+    local ??= otherwise();
+    return here(local).finally(beforeAnswers);
   }
 
   return {
     write: (operations, options) =>
       answer(
-        async (id) => {
+        (id) => {
           if (outbox.push({ id, operations, options }) === 1) setImmediate(flush);
-          return outcomesOf(await ask(id));
         },
         (writer) => writer.write(operations, options),
       ),
     sweep: (now, limit) =>
       answer(
-        async (id) => {
-          send({ sweep: { id, now, limit } });
-          return sweptOf(await ask(id));
-        },
+        (id) => send({ sweep: { id, now, limit } }),
         (writer) => writer.sweep(now, limit),
       ),
     read: (key) =>
       answer(
-        async (id) => {
-          send({ read: { id, key } });
-          return entryOf(await ask(id));
-        },
+        (id) => send({ read: { id, key } }),
         (writer) => writer.read(key),
       ),
     async close() {
-      if (outbox.length > 0) flush();
+      flush();
       await local?.close();
       if (worker === null) return;
-      worker.ref();
-      worker.postMessage("close" satisfies ToWriter);
+      send("close");
       await ended;
     },
   };
-}
-
-function outcomesOf(reply: Reply): WriteOutcome[] {
-  if ("failed" in reply) throw failureFrom(reply.failed);
-  return "outcomes" in reply ? reply.outcomes : [];
-}
-
-function sweptOf(reply: Reply): number {
-  if ("failed" in reply) throw failureFrom(reply.failed);
-  return "swept" in reply ? reply.swept : 0;
-}
-
-function entryOf(reply: Reply): StoredEntry | null {
-  if ("failed" in reply) throw failureFrom(reply.failed);
-  return "entry" in reply ? reply.entry : null;
 }
 
 /** Beside this file, as it is named here: in the clone and in the package. */

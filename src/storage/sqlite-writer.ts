@@ -1,7 +1,8 @@
 /** The thread that writes to one SQLite file, so that the service's own can read and answer meanwhile. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import { failureText, type Reply, type ToWriter, unpack, type WriterData } from "./sqlite-messages.ts";
+import type { StoredEntry } from "./adapter.ts";
+import { type Done, failureText, type Reply, type ToWriter, unpack, type WriterData } from "./sqlite-messages.ts";
 import { connectDatabase } from "./sqlite-open.ts";
 import { localWriter } from "./sqlite-write.ts";
 
@@ -14,15 +15,20 @@ let outbox: Reply[] = [];
 function reply(answer: Reply): void {
   if (outbox.push(answer) > 1) return;
   queueMicrotask(() => {
-    const values = outbox.flatMap((answer) => ("entry" in answer && answer.entry ? [answer.entry.value.buffer] : []));
-    parentPort?.postMessage(outbox, values as ArrayBuffer[]);
+    parentPort?.postMessage(outbox, outbox.flatMap(buffersOf));
     outbox = [];
   });
 }
 
-async function answer(id: number, work: () => Promise<Reply>): Promise<void> {
+/** What a reply gives away: the buffer of an entry's value. */
+function buffersOf(answer: Reply): ArrayBuffer[] {
+  const entry = "done" in answer ? (answer.done as Partial<StoredEntry> | null) : null;
+  return entry?.value === undefined ? [] : [entry.value.buffer as ArrayBuffer];
+}
+
+async function answer(id: number, work: Promise<Done>): Promise<void> {
   try {
-    reply(await work());
+    reply({ id, done: await work });
   } catch (error) {
     reply({ id, failed: failureText(error) });
   }
@@ -37,13 +43,13 @@ parentPort?.on("message", async (message: ToWriter) => {
     parentPort?.close();
   } else if ("sweep" in message) {
     const { id, now, limit } = message.sweep;
-    await answer(id, async () => ({ id, swept: await writer.sweep(now, limit) }));
+    void answer(id, writer.sweep(now, limit));
   } else if ("read" in message) {
     const { id, key } = message.read;
-    await answer(id, async () => ({ id, entry: await writer.read(key) }));
+    void answer(id, writer.read(key));
   } else {
     for (const { id, operations, options } of message.calls) {
-      void answer(id, async () => ({ id, outcomes: await writer.write(unpack(operations, message.values), options) }));
+      void answer(id, writer.write(unpack(operations, message.values), options));
     }
   }
 });

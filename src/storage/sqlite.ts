@@ -79,9 +79,9 @@ export function sqliteStorage({
   };
 }
 
-/** A writer on this thread with a connection of its own, which tells the cache of what it writes. */
+/** A writer on this thread with a connection of its own: what it writes changes the cache's `data_version`. */
 function writerOf(file: string, namespace: string): Writer {
-  const database = connectDatabase(file);
+  const database = attempt(() => connectDatabase(file));
   const writer = localWriter(database, namespace);
   return {
     ...writer,

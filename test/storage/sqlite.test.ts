@@ -160,6 +160,17 @@ describe("the thread that writes", () => {
     await storage.close?.();
   });
 
+  test("where there can be neither, each write is refused and the process stays", async () => {
+    const missing = { path: join(folder, "no", "such", "file.sqlite"), namespace: "default" };
+    const writer = writerThread(missing, () => {
+      throw new KvError("unavailable", "No room for a connection");
+    });
+    const calls = ["a", "b"].map((key) => writer.write([put(key)], { now, atomic: false }));
+    const codes = (await Promise.allSettled(calls)).map((end) => end.status === "rejected" && end.reason.message);
+    expect(codes).toEqual(["No room for a connection", "No room for a connection"]);
+    await writer.close();
+  });
+
   test("does not keep a process alive, and loses nothing that was asked before its end", async () => {
     const source = `
       const { sqliteStorage } = await import(${JSON.stringify(resolve("src/storage/sqlite.ts"))});

@@ -1,10 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { KvError } from "./core/errors.ts";
 import { createJsonScanner, type JsonScannerOptions, type ScannedBody } from "./core/json-scanner.ts";
-
-/** How much of a body that was refused is taken off the wire, so that a client that is still sending sees the answer. */
-const DRAIN_BYTES = 1_048_576;
-const DRAIN_MS = 250;
+import { DRAIN_BYTES, DRAIN_MS } from "./core/limits.ts";
 
 /** The body in one piece, checked as it arrives; rejects as the scanner does, once nothing more is on its way. */
 export function readBody(request: IncomingMessage, options: JsonScannerOptions) {

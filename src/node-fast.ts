@@ -8,14 +8,13 @@ import { includesScope } from "./auth/principal.ts";
 import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
 import { KvError } from "./core/errors.ts";
 import { checkKey, decodeKey, quote } from "./core/key.ts";
-import { BODY_OVERHEAD_BYTES } from "./core/limits.ts";
 import { type KvApp, PARTS } from "./kv.ts";
 import { type Body, bodyOf, send } from "./node-answer.ts";
 import { readBody } from "./node-body.ts";
 import { rememberedCallers } from "./node-callers.ts";
 import { fieldsOf, type PlainFields } from "./node-fields.ts";
 import { accessEntry, report, requestIdOf } from "./report.ts";
-import { newEntry } from "./routes/body.ts";
+import { newEntry, putBody } from "./routes/body.ts";
 import { parseCondition } from "./routes/conditions.ts";
 import { etag, problemParts } from "./routes/respond.ts";
 import { PUT_BODY, type PutBody, parse } from "./routes/schema.ts";
@@ -86,12 +85,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     { key, condition }: Target,
     request: IncomingMessage,
   ): Promise<void> {
-    const { bytes, body, spans } = await readBody(request, {
-      depth: store.limits.depth,
-      levels: 1,
-      raw: ["value", "metadata"],
-      ownBytes: BODY_OVERHEAD_BYTES,
-    });
+    const { bytes, body, spans } = await readBody(request, putBody(store.limits));
     const text = (index: unknown) => {
       const [start, end] = spans[index as number] ?? [];
       return bytes.subarray(start, end);
@@ -139,7 +133,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     const fields = fieldsOf(request.rawHeaders);
     if (fields === null || !(writes ? isPlainPut(fields) : hasNoBody(fields))) return otherwise(request, response);
     const instance = service.current(undefined);
-    if (instance === undefined || Number(fields["content-length"]) > bodyLimitOf(instance)) {
+    if (instance === undefined || Number(fields["content-length"]) > putBody(instance.store.limits).maxBytes) {
       return otherwise(request, response);
     }
     const scope = writes ? "write" : "read";
@@ -196,10 +190,6 @@ function conditionOf({ "if-match": match, "if-none-match": noneMatch }: PlainFie
     if (OUR_TAG.test(noneMatch)) return { ifNoneMatch: [noneMatch.slice(1, -1)] };
   }
   return parseCondition({ name: "If-Match", field: match }, { name: "If-None-Match", field: noneMatch });
-}
-
-function bodyLimitOf({ store: { limits } }: Instance): number {
-  return limits.value + limits.metadata + BODY_OVERHEAD_BYTES;
 }
 
 function hasNoBody(fields: PlainFields): boolean {

@@ -66,7 +66,7 @@ export function createService(options: ResolvedOptions): Service {
     },
 
     current(bindings) {
-      return closing === undefined ? instanceFor.find(options.getEnv(readEnv(bindings))) : undefined;
+      return closing === undefined ? instanceFor.find(this.envOf(bindings)) : undefined;
     },
 
     begin() {

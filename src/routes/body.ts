@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { decoder, withRoom } from "../core/bytes.ts";
 import { KvError } from "../core/errors.ts";
 import { createJsonScanner, type JsonScannerOptions } from "../core/json-scanner.ts";
-import { DRAIN_BYTES, DRAIN_MS } from "../core/limits.ts";
+import { BODY_OVERHEAD_BYTES, DRAIN_BYTES, DRAIN_MS, type Limits } from "../core/limits.ts";
 import { within } from "../core/within.ts";
 import type { NewEntry } from "../storage/store.ts";
 import { JSON_TYPE } from "./respond.ts";
@@ -19,6 +19,17 @@ export interface RequestBody {
 export function newEntry({ value, metadata, ttl, expiration }: PutBody, text: RequestBody["text"]): NewEntry {
   const metadataText = metadata === undefined ? null : decoder.decode(text(metadata));
   return { value: text(value), metadata: metadataText === "null" ? null : metadataText, ttl, expiration };
+}
+
+/** How the body of a put is read. */
+export function putBody({ depth, value, metadata }: Limits): JsonScannerOptions & { maxBytes: number } {
+  return {
+    depth,
+    levels: 1,
+    raw: ["value", "metadata"],
+    ownBytes: BODY_OVERHEAD_BYTES,
+    maxBytes: value + metadata + BODY_OVERHEAD_BYTES,
+  };
 }
 
 /** Throws `unsupported_media_type` where a request's body is not JSON. */

@@ -2,11 +2,11 @@ import { NULL } from "../core/bytes.ts";
 import { isUnchanged } from "../core/entry.ts";
 import { invalid, KvError } from "../core/errors.ts";
 import { quote } from "../core/key.ts";
-import { BODY_OVERHEAD_BYTES, LIST_LIMIT_MAX } from "../core/limits.ts";
+import { LIST_LIMIT_MAX } from "../core/limits.ts";
 import type { Schema } from "../core/schema.ts";
 import type { ListedEntry } from "../storage/adapter.ts";
 import { batch } from "./batch.ts";
-import { checkJsonType, newEntry, readBody } from "./body.ts";
+import { checkJsonType, newEntry, putBody, readBody } from "./body.ts";
 import { conditionOf } from "./conditions.ts";
 import * as docs from "./docs.ts";
 import { attributes, data, empty, entry, etag, type Piece, text } from "./respond.ts";
@@ -37,13 +37,7 @@ async function put(c: KvContext): Promise<Response> {
   checkJsonType(c);
   const key = keyOf(c);
   const condition = conditionOf(c);
-  const { body, text } = await readBody(c, {
-    depth: store.limits.depth,
-    levels: 1,
-    raw: ["value", "metadata"],
-    ownBytes: BODY_OVERHEAD_BYTES,
-    maxBytes: store.limits.value + store.limits.metadata + BODY_OVERHEAD_BYTES,
-  });
+  const { body, text } = await readBody(c, putBody(store.limits));
   const stored = await store.put(key, newEntry(parse<PutBody>(PUT_BODY, body), text), condition);
   return wantsMinimal(c)
     ? entry(c, { ...stored, value: NULL }, { "Preference-Applied": "return=minimal" })

@@ -1,6 +1,7 @@
 import { KvError } from "../core/errors.ts";
 import { LATE, within } from "../core/within.ts";
 import type { StorageAdapter } from "./adapter.ts";
+import { OUTCOME_UNKNOWN } from "./failures.ts";
 import { type Row, type SqliteConnection, type Statement, sqliteBatchStorage } from "./sqlite-batch.ts";
 
 /** What is used of a D1 binding. */
@@ -67,8 +68,6 @@ function connectionOf(database: D1DatabaseLike): SqliteConnection {
       attempt(OUTCOME_UNKNOWN, async () => (await database.batch(statements.map(prepared))).map(rowsOf)),
   };
 }
-
-const OUTCOME_UNKNOWN = "; the outcome of the write is unknown";
 
 async function attempt<T>(unknown: string, step: () => Promise<T>): Promise<T> {
   try {

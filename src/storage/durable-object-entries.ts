@@ -12,8 +12,7 @@ import type {
 } from "./adapter.ts";
 import { decide } from "./decide.ts";
 import { MIGRATIONS, migrateObject, type ObjectStorageLike } from "./durable-object-schema.ts";
-
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+import { boundsOf, keyOfBytes } from "./key-range.ts";
 
 /** What a row may hold of a value: 2 MB is the most that SQLite takes there, key and metadata included. */
 const CHUNK_BYTES = 1_048_576;
@@ -134,10 +133,10 @@ export function objectEntries(storage: ObjectStorageLike, migrations = MIGRATION
       const budget = valueBytes === null ? NO_VALUES : Number.MAX_SAFE_INTEGER;
       const entries: ListedEntry[] = [];
       let bytes = 0;
-      for (const row of rows<ListedRow>(LIST, budget, ...boundsOf(prefix, cursor), now, limit + 1)) {
+      for (const row of rows<ListedRow>(LIST, budget, ...boundsOf({ prefix, cursor }), now, limit + 1)) {
         const isFull = valueBytes !== null && entries.length > 0 && bytes >= valueBytes;
         if (isFull || entries.length === limit) return { entries, cursor: entries.at(-1)?.key ?? null };
-        entries.push({ key: decoder.decode(row.name), ...entryOf(row, row.name, budget) });
+        entries.push({ key: keyOfBytes(row.name), ...entryOf(row, row.name, budget) });
         bytes += row.bytes;
       }
       return { entries, cursor: null };
@@ -149,14 +148,6 @@ export function objectEntries(storage: ObjectStorageLike, migrations = MIGRATION
 
     nextExpiry: () => [...rows<{ at: number }>(NEXT_EXPIRY)][0]?.at ?? null,
   };
-}
-
-/** From the prefix or the first key after the cursor, to the end of the prefix: no byte of UTF-8 is 0xFF. */
-function boundsOf(prefix: string, cursor: string | null): [lower: Uint8Array, upper: Uint8Array] {
-  const start = keyBytes(prefix);
-  const upper = new Uint8Array(start.length + 1).fill(0xff);
-  upper.set(start);
-  return [keyBytes(cursor === null ? prefix || "\0" : `${cursor}\0`), upper];
 }
 
 /** A value in pieces for rows, each of them UTF-8: a character is not cut. */

@@ -1,4 +1,4 @@
-import { KvError } from "../core/errors.ts";
+import { newerSchema } from "./failures.ts";
 
 /** What is used of a Durable Object's SQLite storage. */
 export interface ObjectStorageLike {
@@ -55,10 +55,7 @@ export function migrateObject(
   const [row] = rows<{ version: number }>("SELECT coalesce(max(version), 0) AS version FROM workertown_kv_schema");
   const version = row?.version ?? 0;
   if (version > migrations.length) {
-    throw new KvError(
-      "unavailable",
-      `The database was made by a newer version (its schema is ${version}, this version knows ${migrations.length}); update @workertown/kv`,
-    );
+    throw newerSchema(version, migrations.length);
   }
   const steps = migrations.slice(version);
   for (const [index, { name, sql }] of steps.entries()) {

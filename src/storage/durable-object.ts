@@ -3,6 +3,7 @@ import type { FoundEntry, StorageAdapter, StoredEntry, WriteOperation, WriteOutc
 import { CANNOT_BE_USED, FULL, isFull, type ObjectAnswer, type ObjectMessage } from "./durable-object-class.ts";
 import type { ObjectEntries } from "./durable-object-entries.ts";
 import { decodeMessage, encodeMessage } from "./durable-object-message.ts";
+import { OUTCOME_UNKNOWN } from "./failures.ts";
 
 export { KvDurableObject } from "./durable-object-class.ts";
 
@@ -33,7 +34,6 @@ const MESSAGE_BYTES = 33_554_432;
 const ATOMIC_OPERATIONS = 10_000;
 /** How long an answer may take. */
 const CALL_MS = 10_000;
-const OUTCOME_UNKNOWN = "; the outcome of the write is unknown";
 
 /**
  * Storage in a Cloudflare Durable Object with SQLite: one object for each `namespace`, which all Workers everywhere ask. It

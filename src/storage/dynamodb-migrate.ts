@@ -1,7 +1,8 @@
 import { KvError } from "../core/errors.ts";
 import { keyBytes } from "../core/key.ts";
 import { binary, type Item, namesOf, number } from "./dynamodb-item.ts";
-import { type Send, unavailable } from "./dynamodb-request.ts";
+import type { Send } from "./dynamodb-request.ts";
+import { newerSchema, unavailable } from "./failures.ts";
 
 export interface MigrationTarget {
   readonly send: Send;
@@ -52,10 +53,7 @@ async function versionOf(target: MigrationTarget, known: number): Promise<number
   if (body.Item === undefined) return 0;
   const version = Number(body.Item.schema?.N);
   const made = Number(body.Item.shards?.N);
-  if (version > known) {
-    const detail = `its schema is ${version}, this version knows ${known}`;
-    throw new KvError("unavailable", `The database was made by a newer version (${detail}); update @workertown/kv`);
-  }
+  if (version > known) throw newerSchema(version, known);
   if (made !== shards) {
     const detail = `The namespace ${JSON.stringify(namespace)} was made with shards: ${made}, which cannot change`;
     throw new KvError("unavailable", `${detail}; got shards: ${shards}`);

@@ -1,7 +1,9 @@
 import { compareKeys, keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListedEntry, ListQuery, ListResult, StorageAdapter, StoredEntry } from "./adapter.ts";
 import { binary, entryOf, type Item, type Layout, nameOf, namesOf, number, projected } from "./dynamodb-item.ts";
-import { ATTEMPTS, backoff, inParallel, type Send, unavailable } from "./dynamodb-request.ts";
+import { ATTEMPTS, backoff, type Send } from "./dynamodb-request.ts";
+import { unavailable } from "./failures.ts";
+import { inParallel } from "./in-parallel.ts";
 import { withinBytes } from "./value-budget.ts";
 
 /** What BatchGetItem takes at once, and how many of these are under way together. */

@@ -1,8 +1,9 @@
 /** Signed requests to DynamoDB's JSON API: how long they may take, which are sent again, and what their errors mean. */
-import { KvError } from "../core/errors.ts";
+
 import { LATE, within } from "../core/within.ts";
 import type { Awaitable } from "./adapter.ts";
 import { missingDriver } from "./driver.ts";
+import { unavailable } from "./failures.ts";
 
 export interface AwsCredentials {
   accessKeyId: string;
@@ -112,13 +113,6 @@ async function current(credentials: () => Awaitable<AwsCredentials>): Promise<Aw
   throw unavailable(new Error("The credentials took too long"));
 }
 
-export const OUTCOME_UNKNOWN = "; the outcome of the write is unknown";
-
-export function unavailable(cause: unknown, unknown = false): KvError {
-  const detail = `The database cannot be used at the moment${unknown ? OUTCOME_UNKNOWN : ""}`;
-  return new KvError("unavailable", detail, { cause });
-}
-
 /** Waits before the next attempt: longer each time, up to half a second, and never as long as others do. */
 export function backoff(attempt: number): Promise<void> {
   const longest = Math.min(25 * 2 ** attempt, 500);
@@ -127,26 +121,3 @@ export function backoff(attempt: number): Promise<void> {
 
 /** How often what DynamoDB left undone is asked for again. */
 export const ATTEMPTS = RETRIES + 1;
-
-/** The results of a step over items, in their order, a few at a time; rejects with the first error and starts no more. */
-export async function inParallel<T, R>(
-  items: readonly T[],
-  parallel: number,
-  step: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  const work = async () => {
-    while (next < items.length) {
-      const index = next++;
-      try {
-        results[index] = await step(items[index] as T);
-      } catch (error) {
-        next = items.length;
-        throw error;
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, work));
-  return results;
-}

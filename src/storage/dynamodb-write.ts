@@ -4,7 +4,9 @@ import type { FoundEntry, StorageAdapter, StoredEntry, WriteOperation, WriteOpti
 import { decide } from "./decide.ts";
 import { conditionOf, entryOf, expiresAtOf, guardOf, type Item, itemOf, type Layout } from "./dynamodb-item.ts";
 import type { Reads } from "./dynamodb-read.ts";
-import { ATTEMPTS, backoff, inParallel, OUTCOME_UNKNOWN, type Send, unavailable } from "./dynamodb-request.ts";
+import { ATTEMPTS, backoff, type Send } from "./dynamodb-request.ts";
+import { OUTCOME_UNKNOWN, unavailable } from "./failures.ts";
+import { inParallel } from "./in-parallel.ts";
 
 /** What BatchWriteItem takes: so many, and 16 MB, of which a value with all its quotes escaped is twice its own. */
 const BATCH = 25;

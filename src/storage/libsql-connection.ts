@@ -1,6 +1,7 @@
 import { KvError } from "../core/errors.ts";
 import { LATE, within } from "../core/within.ts";
 import { missingDriver } from "./driver.ts";
+import { OUTCOME_UNKNOWN, unavailable } from "./failures.ts";
 import type { Row, SqliteConnection, Statement } from "./sqlite-batch.ts";
 
 /** What is used of a client of `@libsql/client`. */
@@ -121,8 +122,6 @@ function rowsOf({ rows }: { rows: readonly unknown[] }): readonly Row[] {
   return rows as readonly Row[];
 }
 
-const OUTCOME_UNKNOWN = "; the outcome of the write is unknown";
-
 /** A step within its deadline, made again while others hold the lock; its failures as the store knows them. */
 async function attempt<T>(unknown: string, step: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + BUSY_DEADLINE_MS;
@@ -169,6 +168,5 @@ function failureOf(error: unknown, unknown: string): unknown {
   }
   const status = typeof cause?.status === "number" ? cause.status : 500;
   const undone = status < 500 || [code, cause?.code].some((known) => typeof known === "string" && UNDONE.test(known));
-  const detail = `The database cannot be used at the moment${undone ? "" : unknown}`;
-  return new KvError("unavailable", detail, { cause: error });
+  return unavailable(error, !undone && unknown !== "");
 }

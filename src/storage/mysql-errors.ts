@@ -1,4 +1,5 @@
 import { KvError } from "../core/errors.ts";
+import { unavailable } from "./failures.ts";
 
 export const DUPLICATE = 1062;
 export const NO_SUCH_TABLE = 1146;
@@ -55,10 +56,4 @@ export function failureOf(error: unknown, commits: boolean): unknown {
   }
   if (INTERRUPTED.has(errno)) return unavailable(error, commits);
   return AWAY.has(errno) ? unavailable(error) : error;
-}
-
-/** `unknown`: whether something may have been changed. */
-export function unavailable(error: unknown, unknown = false): KvError {
-  const detail = `The database cannot be used at the moment${unknown ? "; the outcome of the write is unknown" : ""}`;
-  return new KvError("unavailable", detail, { cause: error });
 }

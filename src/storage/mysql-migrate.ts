@@ -1,5 +1,6 @@
 import { KvError } from "../core/errors.ts";
 import { keyBytes } from "../core/key.ts";
+import { newerSchema } from "./failures.ts";
 import { DUPLICATE, errnoOf, NO_SUCH_TABLE } from "./mysql-errors.ts";
 import { type Migration, plain, type Run, SCHEMA_TABLE } from "./mysql-sql.ts";
 
@@ -32,10 +33,7 @@ async function versionOf(run: Run, migrations: readonly Migration[]): Promise<nu
   });
   const version = Number(rows[0]?.version ?? 0);
   if (version <= migrations.length) return version;
-  throw new KvError(
-    "unavailable",
-    `The database was made by a newer version (its schema is ${version}, this version knows ${migrations.length}); update @workertown/kv`,
-  );
+  throw newerSchema(version, migrations.length);
 }
 
 /** Whether it was this instance that ran the step. */

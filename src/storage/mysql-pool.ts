@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
 import { KvError } from "../core/errors.ts";
 import { LATE, within } from "../core/within.ts";
-import { errnoOf, failureOf, isContention, unavailable } from "./mysql-errors.ts";
+import { unavailable } from "./failures.ts";
+import { errnoOf, failureOf, isContention } from "./mysql-errors.ts";
 import type { Parameter, Result, Row, Run, Statement } from "./mysql-sql.ts";
 import type { MysqlDatabase } from "./mysql-write.ts";
 

@@ -2,8 +2,10 @@
  * What MySQL, MariaDB and PlanetScale are asked, in the form that all of them take. Texts go both ways as bytes, so that no
  * character set of a connection can change them.
  */
+
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListQuery, StoredEntry } from "./adapter.ts";
+import { boundsOf, keyOfBytes } from "./key-range.ts";
 
 export type Parameter = Uint8Array | number | null;
 
@@ -121,14 +123,6 @@ export function selectPage(namespace: Uint8Array, query: ListQuery, share: numbe
   };
 }
 
-/** From the prefix or the first key after the cursor, to the end of the prefix: no byte of UTF-8 is 0xFF. */
-function boundsOf({ prefix, cursor }: Pick<ListQuery, "prefix" | "cursor">): [lower: Uint8Array, upper: Uint8Array] {
-  const start = keyBytes(prefix);
-  const upper = new Uint8Array(start.length + 1).fill(0xff);
-  upper.set(start);
-  return [cursor === null ? start : keyBytes(`${cursor}\0`), upper];
-}
-
 /** An entry on its way in. */
 export interface Put {
   key: string;
@@ -236,7 +230,7 @@ export function sweep(namespace: Uint8Array, now: number, limit: number): Statem
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export function keyOf(row: Row): string {
-  return decoder.decode(row.name as Uint8Array);
+  return keyOfBytes(row.name as Uint8Array);
 }
 
 /** Whether a row is one that `lock` has made. */

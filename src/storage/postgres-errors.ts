@@ -1,6 +1,5 @@
 import { KvError } from "../core/errors.ts";
-
-const AWAY = "The database cannot be used at the moment";
+import { unavailable } from "./failures.ts";
 
 /**
  * The SQLSTATEs that say that the server cannot do it now: no connection (08), login refused (28), read-only after a
@@ -28,9 +27,7 @@ export function failureOf(error: unknown, commits: boolean): unknown {
   if (state !== null && !TEMPORARY.test(state)) return error;
   // A server that ends a connection may have done before what it was asked for.
   const unknown = commits && (state === null || /^(08|57P)/.test(state));
-  return new KvError("unavailable", `${AWAY}${unknown ? "; the outcome of the write is unknown" : ""}`, {
-    cause: error,
-  });
+  return unavailable(error, unknown);
 }
 
 /** A deadlock, or a conflict of isolated transactions: nothing happened, and the same may go well the next time. */

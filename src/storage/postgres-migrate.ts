@@ -1,4 +1,5 @@
 import { KvError } from "../core/errors.ts";
+import { newerSchema } from "./failures.ts";
 import type { Answer, Database, Query } from "./postgres-sql.ts";
 
 export interface Migration {
@@ -73,8 +74,5 @@ export async function migrateDatabase(
 function checkVersion({ rows }: Answer, known: number): number {
   const { version } = rows[0] as { version: number };
   if (version <= known) return version;
-  throw new KvError(
-    "unavailable",
-    `The database was made by a newer version (its schema is ${version}, this version knows ${known}); update @workertown/kv`,
-  );
+  throw newerSchema(version, known);
 }

@@ -1,7 +1,9 @@
 /** The SQL of PostgreSQL, for every way of reaching it: statements and rows. */
+
 import type { Condition, StoredEntry } from "../core/entry.ts";
 import { keyBytes, quote, utf8Length } from "../core/key.ts";
 import type { FoundEntry, ListQuery } from "./adapter.ts";
+import { boundsOf, keyOfBytes } from "./key-range.ts";
 
 export interface Query {
   /** What a driver may prepare it under. */
@@ -199,19 +201,10 @@ function ruleOf({ ifMatch, ifNoneMatch }: Condition): { absent: boolean; version
   return { absent, versions: ifMatch.filter((version) => !not.includes(version)), listed: true };
 }
 
-/** From the prefix or the first key after the cursor, to the end of the prefix: no byte of UTF-8 is 0xFF. */
-function boundsOf({ prefix, cursor }: Pick<ListQuery, "prefix" | "cursor">): [lower: Uint8Array, upper: Uint8Array] {
-  const start = keyBytes(prefix);
-  const upper = new Uint8Array(start.length + 1).fill(0xff);
-  upper.set(start);
-  return [keyBytes(cursor === null ? prefix : `${cursor}\0`), upper];
-}
-
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export function keyOf({ name }: Row): string {
-  return decoder.decode(name);
+  return keyOfBytes(name);
 }
 
 export function entryOf(row: Row): FoundEntry {

@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
 import { KvError } from "../core/errors.ts";
 import { LATE, within } from "../core/within.ts";
-import { replyFailure, unavailable } from "./redis-errors.ts";
+import { unavailable } from "./failures.ts";
+import { replyFailure } from "./redis-errors.ts";
 
 /** What is used of a client of the driver `redis`, as `createClient`, `createCluster` and `createSentinel` make it. */
 export interface RedisClientLike {

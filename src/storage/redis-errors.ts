@@ -1,4 +1,5 @@
 import { KvError } from "../core/errors.ts";
+import { unavailable } from "./failures.ts";
 
 /** What Redis says where it has no memory or no disk for more. */
 const FULL = /(^|: -?)OOM |No space left on device|DB capacity quota exceeded/;
@@ -11,10 +12,4 @@ export function replyFailure(error: Error): KvError | null {
   if (FULL.test(error.message)) return new KvError("storage_full", "The database is full", { cause: error });
   if (UNABLE.test(error.message)) return unavailable(error);
   return null;
-}
-
-/** The database cannot be reached; `sent`: it may have got a write. */
-export function unavailable(cause?: unknown, sent = false): KvError {
-  const unknown = sent ? "; the outcome of the write is unknown" : "";
-  return new KvError("unavailable", `The database cannot be used at the moment${unknown}`, { cause });
 }

@@ -1,4 +1,5 @@
 import { KvError } from "../core/errors.ts";
+import { newerSchema } from "./failures.ts";
 import { SCHEMA } from "./redis-lua.ts";
 import type { RedisLayout, RedisRunner } from "./redis-script.ts";
 import { textOf } from "./redis-wire.ts";
@@ -32,10 +33,7 @@ export async function migrate(runner: RedisRunner, key: string, { namespace, sha
   }
   const found = Number(textOf(version));
   if (!(found <= SCHEMA_VERSION)) {
-    throw new KvError(
-      "unavailable",
-      `The database was made by a newer version (its schema is ${found}, this version knows ${SCHEMA_VERSION}); update @workertown/kv`,
-    );
+    throw newerSchema(found, SCHEMA_VERSION);
   }
   if (textOf(count) !== `${shards}`) {
     throw new KvError(

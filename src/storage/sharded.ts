@@ -2,6 +2,7 @@ import { isLive } from "../core/entry.ts";
 import { KvError } from "../core/errors.ts";
 import { compareKeys, keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListedEntry, ListResult, StorageAdapter, WriteOutcome } from "./adapter.ts";
+import { OUTCOME_UNKNOWN } from "./failures.ts";
 
 /** One of several places with keys of its own, listed in their order, where the cursor of a page is the last key it saw. */
 export type Shard = Required<Pick<StorageAdapter, "get" | "getMany" | "write" | "list" | "sweep">>;
@@ -114,10 +115,8 @@ function merge(pages: readonly ListResult[], limit: number): ListResult {
   return { entries: page, cursor: page.at(-1)?.key ?? null };
 }
 
-const UNKNOWN = "; the outcome of the write is unknown";
-
 /** The failure of a write of which a part has happened. */
 export function partialFailure(error: unknown): unknown {
-  if (!(error instanceof KvError) || error.message.endsWith(UNKNOWN)) return error;
-  return new KvError(error.code, `${error.message}${UNKNOWN}`, { cause: error });
+  if (!(error instanceof KvError) || error.message.endsWith(OUTCOME_UNKNOWN)) return error;
+  return new KvError(error.code, `${error.message}${OUTCOME_UNKNOWN}`, { cause: error });
 }

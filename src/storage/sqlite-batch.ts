@@ -1,6 +1,8 @@
 /** What engines share that speak SQLite over a wire and take statements in transactional batches: libSQL and D1. */
+
 import { KvError } from "../core/errors.ts";
 import type { StorageAdapter, StorageCapabilities } from "./adapter.ts";
+import { newerSchema } from "./failures.ts";
 import { sqliteReads } from "./sqlite-batch-read.ts";
 import { sqliteWrites } from "./sqlite-batch-write.ts";
 
@@ -115,10 +117,7 @@ function migratedFirst(connection: SqliteConnection, migrations: readonly Migrat
 async function migrate(connection: SqliteConnection, migrations: readonly Migration[]): Promise<string[]> {
   const version = await versionOf(connection);
   if (version > migrations.length) {
-    throw new KvError(
-      "unavailable",
-      `The database was made by a newer version (its schema is ${version}, this version knows ${migrations.length}); update @workertown/kv`,
-    );
+    throw newerSchema(version, migrations.length);
   }
   const ran: string[] = [];
   for (const [index, { name, statements }] of migrations.entries()) {

@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { KvError } from "../core/errors.ts";
+import { unavailable } from "./failures.ts";
 
 const STARTUP_BUSY_MS = 10_000;
 const SERVING_BUSY_MS = 250;
@@ -142,7 +143,7 @@ export function failureOf(error: unknown): unknown {
   const code = sqliteCode(error);
   if (code === FULL) return new KvError("storage_full", "The disk is full; nothing was changed", { cause: error });
   if (!CODES.some(([known]) => known === code)) return error;
-  return new KvError("unavailable", "The database cannot be used at the moment", { cause: error });
+  return unavailable(error);
 }
 
 /** A step whose failure is told as the store knows it. */

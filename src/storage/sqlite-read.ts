@@ -2,12 +2,11 @@ import { Buffer } from "node:buffer";
 import type { DatabaseSync } from "node:sqlite";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListQuery, StoredEntry } from "./adapter.ts";
+import { boundsOf, keyOfBytes } from "./key-range.ts";
 import { attempt } from "./sqlite-open.ts";
 
 /** A longer value is read by another thread, since it takes as long as many short ones. */
 const LARGE_BYTES = 262_144;
-
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 interface ManyRow extends FoundEntry {
   name: Uint8Array;
@@ -45,7 +44,7 @@ export function reads(database: DatabaseSync, namespace: string) {
     const rows = (inArrays ? found : found.map((row) => Object.values(row as object))) as ListedRow[];
     const count = valueBytes === null ? Math.min(limit, rows.length) : countWithin(rows, limit, valueBytes);
     const entries = rows.slice(0, count).map(([name, metadata, expiresAt, version]) => {
-      const key = typeof name === "string" ? name : decoder.decode(name);
+      const key = typeof name === "string" ? name : keyOfBytes(name);
       const value = valueBytes === null ? null : (get.get(namespace, keyBytes(key)) as unknown as StoredEntry).value;
       return { key, value, metadata, expiresAt, version };
     });
@@ -57,7 +56,7 @@ export function reads(database: DatabaseSync, namespace: string) {
     const share = Math.floor(Math.min(valueBytes, Number.MAX_SAFE_INTEGER) / (keys.length || 1));
     const names = JSON.stringify(keys.map((key) => Buffer.from(key).toString("hex")));
     const rows = getMany.all(share, namespace, names) as unknown as ManyRow[];
-    const found = new Map(rows.map((row) => [decoder.decode(row.name), row]));
+    const found = new Map(rows.map((row) => [keyOfBytes(row.name), row]));
     let left = valueBytes;
     // By key, not by row: a value that is asked for twice is answered twice.
     for (const key of keys) left -= found.get(key)?.value?.length ?? 0;
@@ -89,15 +88,6 @@ export function reads(database: DatabaseSync, namespace: string) {
     list: (query: ListQuery) =>
       attempt(() => (query.valueBytes === null ? page(query) : inOneView(database, () => page(query)))),
   };
-}
-
-/** From the prefix or the first key after the cursor, to the end of the prefix: no byte of UTF-8 is 0xFF. */
-function boundsOf({ prefix, cursor }: Pick<ListQuery, "prefix" | "cursor">): [lower: Uint8Array, upper: Uint8Array] {
-  const start = keyBytes(prefix);
-  const upper = new Uint8Array(start.length + 1).fill(0xff);
-  upper.set(start);
-  // No key is before "\0", and an empty BLOB would be bound as NULL by some drivers.
-  return [keyBytes(cursor === null ? prefix || "\0" : `${cursor}\0`), upper];
 }
 
 /** How many rows a page holds that stops after the one that takes its values to `valueBytes`. */

@@ -1,4 +1,5 @@
 /** The only door to storage: keys, limits, expiry, versions and conditions are settled here, whatever the engine. */
+
 import { base64UrlOf } from "../core/bytes.ts";
 import { type Condition, type Expiry, expiresAtOf, isLive, type StoredEntry } from "../core/entry.ts";
 import { faulty, KvError, type KvIssue, onPurpose } from "../core/errors.ts";
@@ -23,6 +24,7 @@ import type {
 } from "./adapter.ts";
 import { type BatchAdapter, type BatchResult, runAtomic, runBatch } from "./batch.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { OUTCOME_UNKNOWN } from "./failures.ts";
 
 /** A value to store: checked JSON text, with when it expires. */
 export interface NewEntry extends Expiry {
@@ -93,8 +95,6 @@ export interface StoreOptions {
   /** How long an answer of the engine may take, in seconds. */
   timeout: number;
 }
-
-const OUTCOME_UNKNOWN = "; the outcome of the write is unknown";
 
 /** A store over an adapter. Everything that it throws on purpose is a `KvError`. */
 export function createStore(adapter: StorageAdapter, options: StoreOptions): Store {

@@ -2,7 +2,8 @@ import { KvError } from "../core/errors.ts";
 import { LATE, within } from "../core/within.ts";
 import type { StorageAdapter } from "./adapter.ts";
 import { missingDriver } from "./driver.ts";
-import { replyFailure, unavailable } from "./redis-errors.ts";
+import { unavailable } from "./failures.ts";
+import { replyFailure } from "./redis-errors.ts";
 import { INLINE_BYTES, type RedisRunner, redisNamespace } from "./redis-script.ts";
 import { shaOf, textOf } from "./redis-wire.ts";
 

@@ -3,6 +3,7 @@ import { isLive } from "../core/entry.ts";
 import { KvError } from "../core/errors.ts";
 import { utf8Length } from "../core/key.ts";
 import type { ListedEntry, StorageAdapter, StoredEntry, WriteOperation } from "./adapter.ts";
+import { inParallel } from "./in-parallel.ts";
 import { withinBytes } from "./value-budget.ts";
 
 /** What is used of a Workers KV binding. */
@@ -80,7 +81,7 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
 
     getMany(keys, valueBytes) {
       const within = withinBytes(valueBytes);
-      return inParallel(keys, async (key) => within(await get(key)));
+      return inParallel(keys, PARALLEL, async (key) => within(await get(key)));
     },
 
     /** KV keeps a key that it would refuse with a byte more, and metadata in an envelope. */
@@ -94,7 +95,7 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
     async write(operations, { now }) {
       // Nobody can see what a later operation on the same key replaces.
       const last = new Map(operations.map((operation) => [operation.key, operation]));
-      await inParallel([...last.values()], async (operation) => {
+      await inParallel([...last.values()], PARALLEL, async (operation) => {
         if (operation.kind === "put") await put(operation, now);
         if (operation.kind === "delete") await attempt(() => namespace.delete(nameOf(operation.key)));
       });
@@ -121,7 +122,7 @@ export function workersKvStorage(namespace: KvNamespaceLike): StorageAdapter {
         return { entries: found.map(({ key, entry }) => ({ key, value: null, ...entry })), cursor: next };
 
       const count = countWithin(found, valueBytes);
-      const entries = await inParallel(found.slice(0, count), async ({ key }): Promise<ListedEntry[]> => {
+      const entries = await inParallel(found.slice(0, count), PARALLEL, async ({ key }): Promise<ListedEntry[]> => {
         const entry = await get(key);
         return entry !== null && isLive(entry, now) ? [{ key, ...entry }] : [];
       });
@@ -198,23 +199,6 @@ function keyOf(name: string): string {
 function tooLarge(path: "key" | "metadata", limit: number): KvError {
   const message = `Expected ${path} that takes at most ${limit} bytes in Workers KV, escapes and envelope included`;
   return new KvError("too_large", message, { issues: [{ path, message }] });
-}
-
-/** The results of a step over items, in their order, a few at a time; rejects with the first error and starts no more. */
-async function inParallel<T, R>(items: readonly T[], step: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  const work = async () => {
-    while (next < items.length) {
-      const index = next++;
-      results[index] = await step(items[index] as T).catch((error: unknown) => {
-        next = items.length;
-        throw error;
-      });
-    }
-  };
-  await Promise.all(Array.from({ length: PARALLEL }, work));
-  return results;
 }
 
 async function attempt<T>(step: () => Promise<T>): Promise<T> {

@@ -39,7 +39,7 @@ export const put: OperationDoc = {
   summary: "Store a value",
   conditions: ["If-None-Match", "If-Match"],
   body: PUT_BODY,
-  data: { description: "The value as stored, or null with `Prefer: return=minimal`" },
+  data: { description: "`null` with `Prefer: return=minimal`" },
   beside: ENTRY,
   headers: ["ETag"],
   errors: WRITE_ERRORS,
@@ -49,7 +49,7 @@ export const remove: OperationDoc = {
   operationId: "deleteValue",
   summary: "Delete a value",
   conditions: ["If-Match"],
-  data: { type: "boolean", description: "Whether there was a value" },
+  data: { type: "boolean", description: "Whether there was one" },
   errors: ["invalid_request", "invalid_key", "precondition_failed", "too_large", "unsupported"],
 };
 
@@ -64,7 +64,7 @@ export const list: OperationDoc = {
         items: object({ name: { type: "string" }, etag: { type: "string" }, ...ENTRY, value: ANY }, ["name", "etag"]),
       },
       list_complete: { type: "boolean" },
-      cursor: { type: "string", description: "For the next page" },
+      cursor: { type: "string" },
     },
     ["keys", "list_complete"],
   ),
@@ -86,15 +86,15 @@ const RESULT = object(
 
 export const batch: OperationDoc = {
   operationId: "runBatch",
-  summary: "Run several operations",
+  summary: "Run operations in order",
   body: BATCH_BODY,
-  data: { type: "array", items: RESULT, description: "One answer an operation" },
+  data: { type: "array", items: RESULT, description: "One an operation" },
   errors: WRITE_ERRORS,
 };
 
 export const info: OperationDoc = {
   operationId: "getInfo",
-  summary: "This instance",
+  summary: "Get info",
   data: object({
     version: { type: "string" },
     storage: object({ engine: { type: "string" }, capabilities: { type: "object" } }),
@@ -108,7 +108,7 @@ export const info: OperationDoc = {
 
 export const migrate: OperationDoc = {
   operationId: "migrate",
-  summary: "Create or upgrade tables",
+  summary: "Upgrade tables",
   data: STRINGS,
   errors: [],
 };

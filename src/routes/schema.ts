@@ -12,11 +12,11 @@ export interface PutBody {
 }
 
 const PUT_MEMBERS: Readonly<Record<string, Schema>> = {
-  value: { description: "Any JSON value, `null` included" },
+  value: { description: "Any JSON value" },
   ttl: {
     type: ["number", "null"],
     title: "a number of seconds greater than 0, or null",
-    description: "Seconds to live, fractions allowed",
+    description: "Fractions are allowed",
     exclusiveMinimum: 0,
   },
   expiration: {
@@ -24,18 +24,16 @@ const PUT_MEMBERS: Readonly<Record<string, Schema>> = {
     title: "a number of Unix seconds in the future, or null",
     description: "Not beside `ttl`",
   },
-  metadata: { description: "Any JSON value, returned with reads and lists; `null` means none" },
+  metadata: { description: "Any JSON value; `null` means none" },
 };
 
 const { ttl: _, ...EXPORTED_MEMBERS } = PUT_MEMBERS;
 
-export const PUT_BODY: Schema = {
-  type: "object",
-  title: "an object",
-  properties: PUT_MEMBERS,
-  required: ["value"],
-  additionalProperties: false,
-};
+function object(properties: Readonly<Record<string, Schema>>, required: readonly string[]): Schema {
+  return { type: "object", title: "an object", properties, required, additionalProperties: false };
+}
+
+export const PUT_BODY = object(PUT_MEMBERS, ["value"]);
 
 /** A batch's operation as it is parsed. */
 export type BatchItem = { key: string; ifMatch?: string; ifNoneMatch?: string } & (
@@ -48,63 +46,41 @@ export interface BatchBody {
   atomic?: boolean;
 }
 
-const PREFIX: Schema = {
-  type: "string",
-  title: "one literal prefix",
-};
+const PREFIX: Schema = { type: "string", title: "one literal prefix" };
+const KEY: Schema = { type: "string", title: "a key" };
 
 const tags = (header: string): Schema => ({
   type: "string",
   title: `the text of ${header}`,
-  description: `As \`${header}\`, quotes included`,
+  description: "Quotes included",
 });
-const operation = (
-  op: string,
-  members: Readonly<Record<string, Schema>> = {},
-  required: readonly string[] = [],
-): Schema => ({
-  type: "object",
-  properties: {
-    op: { const: op },
-    key: { type: "string", title: "a key" },
-    ...members,
-    ifMatch: tags("If-Match"),
-    ifNoneMatch: tags("If-None-Match"),
-  },
-  required: ["op", "key", ...required],
-  additionalProperties: false,
-});
+const operation = (op: string, members: Readonly<Record<string, Schema>> = {}, required: readonly string[] = []) =>
+  object({ op: { const: op }, key: KEY, ...members, ifMatch: tags("If-Match"), ifNoneMatch: tags("If-None-Match") }, [
+    "op",
+    "key",
+    ...required,
+  ]);
 
-export const BATCH_BODY: Schema = {
-  type: "object",
-  title: "an object",
-  properties: {
+export const BATCH_BODY = object(
+  {
     operations: {
       type: "array",
       title: "a list of operations",
-      description: "In their order",
       items: {
         title: "an operation",
         anyOf: [operation("get"), operation("put", PUT_MEMBERS, ["value"]), operation("delete")],
       },
     },
-    atomic: { type: "boolean", title: "true or false", description: "All happen or none does", default: false },
+    atomic: { type: "boolean", title: "true or false", description: "All or none", default: false },
   },
-  required: ["operations"],
-  additionalProperties: false,
-};
+  ["operations"],
+);
 
 /** A line of an export as it is parsed. */
 export type ImportLine = PutBody & { key: string };
 
 /** What a line of an export and of an import holds. */
-export const ENTRY_LINE: Schema = {
-  type: "object",
-  title: "an object",
-  properties: { key: { type: "string", title: "a key" }, ...EXPORTED_MEMBERS },
-  required: ["key", "value"],
-  additionalProperties: false,
-};
+export const ENTRY_LINE = object({ key: KEY, ...EXPORTED_MEMBERS }, ["key", "value"]);
 
 export const EXPORT_QUERY: Schema = { type: "object", properties: { prefix: PREFIX } };
 
@@ -126,7 +102,7 @@ export const LIST_QUERY: Schema = {
       maximum: LIST_LIMIT_MAX,
       default: LIST_LIMIT_MAX,
     },
-    cursor: { type: "string", title: "one cursor", description: "From the page before" },
+    cursor: { type: "string", title: "one cursor" },
     include: { enum: ["values"], title: '"values"' },
   },
   additionalProperties: false,

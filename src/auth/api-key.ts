@@ -91,7 +91,7 @@ function keysOf(options: ApiKeyOptions, env: Env, warn: Warn): ApiKeyItem[] {
   const given = options.apiKey === undefined ? linesOf(env, name, "admin", warn) : itemsOf(options.apiKey);
   const items = [...given, ...linesOf(env, readName, "read", warn)];
   const usable = items.filter(({ key }) => key.trim() !== "");
-  if (usable.length < items.length) warn("auth.apiKey.apiKey holds an empty key, which counts as not configured");
+  if (usable.length < items.length) warn("auth.apiKey.apiKey holds an empty key, which counts as not set");
   return usable;
 }
 
@@ -106,9 +106,7 @@ function linesOf(env: Env, name: string, scope: Scope, warn: Warn): ApiKeyItem[]
 
 function checkKey(key: string, where: string): string {
   if (key.trim() === "" || KEY.test(key)) return key;
-  throw new TypeError(
-    `${where}: expected a key of visible ASCII characters without spaces and commas, which a header can carry`,
-  );
+  throw new TypeError(`${where}: expected a key of visible ASCII without spaces and commas`);
 }
 
 /** What may be a key: a Bearer credential, and `X-API-Key`, because people try it. */

@@ -47,12 +47,12 @@ export function basic(options: BasicOptions, context: StrategyContext): AuthStra
   if (verifyCredentials === undefined && !configured) {
     if (username !== undefined || password !== undefined) {
       const missing = username === undefined ? user.source : pass.source;
-      warn(`Nobody gets in by Basic: it needs a user name and a password, and ${missing} is not set`);
+      warn(`Nobody gets in by Basic: ${missing} is not set`);
     }
     return null;
   }
   if (username?.includes(":")) {
-    throw new TypeError(`${user.source}: expected a user name without ":", which parts it from the password`);
+    throw new TypeError(`${user.source}: expected a user name without ":"`);
   }
   const digest = (...pair: (string | undefined)[]) => digestOf(JSON.stringify(pair));
   const known = digest(username, password);

@@ -52,7 +52,7 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
       fetchedAt = now();
     } catch (error) {
       const serving = keys === null ? "there are none yet" : "the old ones serve on";
-      warn(`The keys that verify JWTs (JWKS) cannot be fetched, ${serving}: ${(error as Error).message}`);
+      warn(`The keys that verify JWTs cannot be fetched, ${serving}: ${(error as Error).message}`);
     }
   }
 
@@ -71,7 +71,7 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
     if (now() - fetchedAt >= cacheTtl * 1000) await refreshOnce();
     if (keys === null) {
       const headers = { "Retry-After": `${COOLDOWN_MS / 1000}` };
-      throw new KvError("unavailable", "The keys that verify JWTs cannot be had at the moment", { headers });
+      throw new KvError("unavailable", "The keys that verify JWTs cannot be fetched", { headers });
     }
     const found = candidates(keys, header);
     if (found.length > 0) return found;

@@ -133,12 +133,12 @@ function checkSecret(secret: string, where: string): Uint8Array {
   const bytes = encoder.encode(secret);
   if (bytes.length >= SECRET_BYTES) return bytes;
   throw new TypeError(
-    `${where}: expected a secret of at least ${SECRET_BYTES} bytes (RFC 7518, section 3.2), got ${bytes.length}; openssl rand -hex 32 makes one`,
+    `${where}: expected a secret of at least ${SECRET_BYTES} bytes, got ${bytes.length}; openssl rand -hex 32 makes one`,
   );
 }
 
 function bothGiven(secret: string, jwks: string): TypeError {
-  return new TypeError(`${secret}: expected a secret or a JWKS (${jwks}), got both`);
+  return new TypeError(`${secret}: expected this or ${jwks}, got both`);
 }
 
 /** What a token claims, where one of the keys that may have signed it did (RFC 7515); else `null`. */

@@ -39,7 +39,7 @@ export function conditionHolds(condition: Condition | undefined, version: string
 /** Throws `precondition_failed` where a read's `If-Match` does not hold; says whether its `If-None-Match` matched (304). */
 export function isUnchanged(condition: Condition | undefined, entry: Pick<StoredEntry, "version">): boolean {
   if (!conditionHolds({ ...condition, ifNoneMatch: [] }, entry.version)) {
-    throw new KvError("precondition_failed", "The stored value has another version than If-Match names");
+    throw new KvError("precondition_failed", "The stored value has another version");
   }
   return !conditionHolds(condition, entry.version);
 }
@@ -80,5 +80,5 @@ function milliseconds(seconds: number): number {
 
 function withinTime(path: string, expiresAt: number): number {
   if (expiresAt <= LAST_MOMENT_MS) return expiresAt;
-  throw invalid(path, "Expected a moment no later than the year 275760; leave it out for a value that stays");
+  throw invalid(path, "Expected a moment no later than the year 275760; leave it out for never");
 }

@@ -10,7 +10,7 @@ export function utf8Length(text: string): number {
 export function checkKey(key: string, maxBytes: number): string {
   if (key === "") throw new KvError("invalid_key", "Expected a key of at least one byte, got an empty one");
   if (!key.isWellFormed()) {
-    throw new KvError("invalid_key", `Expected a key that UTF-8 can carry, got a lone surrogate in ${quote(key)}`);
+    throw new KvError("invalid_key", `Expected a key without lone surrogates, got ${quote(key)}`);
   }
   const bytes = utf8Length(key);
   if (bytes > maxBytes) throw new KvError("too_large", `Expected a key of at most ${maxBytes} bytes, got ${bytes}`);

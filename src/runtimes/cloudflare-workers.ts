@@ -11,7 +11,7 @@ export function readEnv(bindings: unknown): Env {
 export const defaultRuntime: RuntimeFactory = ({ database }, env) => {
   const binding = env[database];
   if (typeof (binding as Partial<KvNamespaceLike> | undefined)?.getWithMetadata !== "function") {
-    const got = binding === undefined ? "nothing" : `a ${typeof binding} of another kind`;
+    const got = binding === undefined ? "nothing" : "something else";
     throw new TypeError(
       `${database}: expected the binding of a KV namespace, got ${got}; add it to kv_namespaces in wrangler.jsonc`,
     );

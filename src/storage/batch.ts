@@ -86,7 +86,7 @@ function resultsOf(
     const outcome = outcomes[index] as WriteOutcome;
     try {
       if (outcome === "refused") {
-        throw new KvError("precondition_failed", "The condition did not hold; nothing was changed");
+        throw new KvError("precondition_failed", "A condition did not hold; nothing was changed");
       }
       if (typeof outcome === "object") return readResult(operation, outcome.found, now);
       if (operation.kind === "put") return { kind: "written", entry: operation.entry };
@@ -101,5 +101,5 @@ function readResult({ key, condition }: WriteOperation, entry: FoundEntry | null
   if (entry === null || !isLive(entry, now)) throw new KvError("not_found", `No value under key ${quote(key)}`);
   if (isUnchanged(condition, entry)) return { kind: "unchanged", entry };
   if (entry.value !== null) return { kind: "entry", entry };
-  throw new KvError("too_large", `The values before this one leave it no room in an answer of ${BATCH_BYTES} bytes`);
+  throw new KvError("too_large", `Expected values of at most ${BATCH_BYTES} bytes in an answer, got more`);
 }

@@ -17,14 +17,10 @@ export function encodeCursor(cursor: string, prefix: string): string {
 /** The adapter's cursor again; throws `invalid_request` where the text was changed or was given for another prefix. */
 export function decodeCursor(text: string, prefix: string): string {
   const opened = open(text);
-  if (opened === undefined || encodeCursor(...opened) !== text) {
-    throw invalid("cursor", "Expected a cursor as an earlier page gave it, got one that was changed");
+  if (opened === undefined || opened[1] !== prefix || encodeCursor(...opened) !== text) {
+    throw invalid("cursor", "Expected a cursor as an earlier page of this prefix and storage engine gave it");
   }
-  const [cursor, givenFor] = opened;
-  if (givenFor !== prefix) {
-    throw invalid("cursor", "Expected a cursor of this prefix, got one of another prefix or storage engine");
-  }
-  return cursor;
+  return opened[0];
 }
 
 function open(text: string): [cursor: string, prefix: string] | undefined {

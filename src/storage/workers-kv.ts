@@ -197,7 +197,7 @@ function keyOf(name: string): string {
 }
 
 function tooLarge(path: "key" | "metadata", limit: number): KvError {
-  const message = `Expected ${path} that takes at most ${limit} bytes in Workers KV, escapes and envelope included`;
+  const message = `Expected ${path} of at most ${limit} bytes in Workers KV, escapes and envelope included`;
   return new KvError("too_large", message, { issues: [{ path, message }] });
 }
 

@@ -269,10 +269,7 @@ class Scanner implements JsonScanner {
     const names = this.#names[depth] as Set<string>;
     if (names.has(name)) {
       const got = name.length > NAME_QUOTED_MAX ? "a name" : quote(name);
-      throw invalid(
-        "",
-        `Duplicate member at byte ${this.#nameAt}: expected each name once in an object, got ${got} again`,
-      );
+      throw invalid("", `Duplicate member at byte ${this.#nameAt}: expected each name once, got ${got} again`);
     }
     names.add(name);
     return depth === this.#options.levels && this.#options.raw.includes(name) ? RAW_COLON : COLON;
@@ -281,10 +278,7 @@ class Scanner implements JsonScanner {
   #copyOwn(chunk: Uint8Array, to: number): void {
     const { ownBytes } = this.#options;
     if (this.#before + to - this.#rawBytes > ownBytes) {
-      throw new KvError(
-        "too_large",
-        `Expected at most ${ownBytes} bytes besides ${this.#rawNames()}, got more; leave out white space and other members`,
-      );
+      throw new KvError("too_large", `Expected at most ${ownBytes} bytes besides ${this.#rawNames()}, got more`);
     }
     for (let index = this.#from; index < to; index++) this.#push(chunk[index] as number);
     this.#from = to;
@@ -304,7 +298,7 @@ class Scanner implements JsonScanner {
     if (!inValue) this.#copyOwn(chunk, at);
     const most = inValue ? this.#options.depth : this.#options.levels + SPARE_LEVELS;
     const where = inValue ? "in a value" : `besides ${this.#rawNames()}`;
-    const message = `Expected at most ${most} arrays and objects inside one another ${where}, got more at byte ${this.#before + at}; nest less deeply`;
+    const message = `Expected at most ${most} nested arrays and objects ${where}, got more at byte ${this.#before + at}`;
     return inValue ? new KvError("invalid_value", message) : invalid("", message);
   }
 

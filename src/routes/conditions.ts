@@ -34,7 +34,7 @@ function tags({ name, ...given }: Field, takesWeak: boolean): "*" | string[] | u
   return split(field).flatMap((element) => {
     const [tag, weak, version = ""] = TAG.exec(element) ?? [];
     if (tag !== undefined) return weak === undefined || takesWeak ? [version] : [];
-    throw invalid(name, `Expected "*" or entity tags in double quotes, as an ETag gives them, for example "abc"`);
+    throw invalid(name, `Expected "*" or entity tags as an ETag gives them, quotes included`);
   });
 }
 

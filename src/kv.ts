@@ -179,7 +179,7 @@ function reportOf(config: ResolvedOptions, thrown: unknown, c: Context<KvHonoEnv
 }
 
 function warnClosed({ logger }: ResolvedOptions): void {
-  const message = "Nobody gets in: every strategy of auth is false and there is no auth.authenticateRequest";
+  const message = "Nobody gets in: auth has no strategy and no authenticateRequest";
   logger({ level: "warn", message, time: new Date().toISOString() });
 }
 

@@ -97,7 +97,7 @@ const BYTES: Schema = { type: "integer", title: "a whole number, at least 1", mi
 const SECONDS: Schema = { type: "number", title: "a number of seconds greater than 0", exclusiveMinimum: 0 };
 const PATH: Schema = {
   type: "string",
-  title: 'a path of letters, digits, "-", ".", "_", "~" and "/", without "." and ".." segments',
+  title: 'a path of letters, digits and "-._~/", without "." and ".." segments',
   pattern: "^(?!(.*/)?\\.\\.?(/|$))[\\w\\-.~/]*$",
 };
 
@@ -181,7 +181,7 @@ export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
   checkAuthOptions(auth);
   if (cors !== false && cors.credentials === true && [cors.origin ?? "*"].flat().includes("*")) {
     throw new TypeError(
-      'cors.credentials: expected an "origin" that names the origins, got "*", which browsers refuse with credentials',
+      'cors.credentials: expected an "origin" other than "*", which browsers refuse with credentials',
     );
   }
   return resolved;

@@ -61,10 +61,13 @@ export function kv(options: KvOptions = {}): KvApp {
   app.use(all, guard(service));
   const closed: RouteGroup[] = [];
   if (endpoints.admin !== false) closed.push([basePath + endpoints.admin, adminRoutes(info(config))]);
-  if (endpoints.kv !== false) closed.push([basePath + endpoints.kv, entryRoutes]);
+  if (endpoints.kv !== false) {
+    const keys = basePath + endpoints.kv;
+    checkPaths(keys, [...groups, ...closed]);
+    closed.push([keys, entryRoutes]);
+  }
   for (const [base, routes] of closed) register(app, base, routes);
   groups.push(...closed);
-  checkPaths(groups);
 
   app.all(all, noSuchRoute);
 
@@ -77,16 +80,12 @@ export function kv(options: KvOptions = {}): KvApp {
   });
 }
 
-/** Two groups on one path would hide each other. */
-function checkPaths(groups: readonly RouteGroup[]): void {
-  const owners = new Map<string, RouteGroup>();
-  for (const group of groups) {
-    for (const path of group[1].map((route) => group[0] + route.path)) {
-      const other = owners.get(path);
-      if (other !== undefined && other !== group) {
-        throw new TypeError(`endpoints: expected paths that differ, got two groups with ${path || "/"}`);
-      }
-      owners.set(path, group);
+/** All that is below the path of the keys is a key: a route of another group there would hide one. */
+function checkPaths(keys: string, others: readonly RouteGroup[]): void {
+  for (const [base, routes] of others) {
+    for (const { path } of routes) {
+      if (!`${base}${path}/`.startsWith(`${keys}/`)) continue;
+      throw new TypeError(`endpoints.v1.kv: expected a path without ${base}${path} below it, got "${keys || "/"}"`);
     }
   }
 }

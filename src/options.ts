@@ -171,7 +171,10 @@ export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
     onError: onError === undefined ? ignore : harmless(onError),
     runtime: runtime === undefined || typeof runtime === "function" ? runtime : () => runtime,
   };
-  checkEndpoints(resolved.endpoints);
+  const { endpoints: paths } = resolved;
+  if (paths.admin !== false && paths.admin === paths.public) {
+    throw new TypeError(`endpoints.v1.admin: expected another path than endpoints.public, got "${paths.admin || "/"}"`);
+  }
   const { headersTimeout, bodyTimeout } = resolved.timeouts;
   if (bodyTimeout < headersTimeout) {
     throw new TypeError(
@@ -212,20 +215,6 @@ function normalize<P extends string | false>(path: P): P | string {
   if (path === false) return path;
   const segments = path.split("/").filter(Boolean);
   return segments.map((segment) => `/${segment}`).join("");
-}
-
-/** A group under the path of the keys would hide keys, and two groups on one path would hide each other. */
-function checkEndpoints({ kv, admin, public: open }: ResolvedOptions["endpoints"]): void {
-  for (const [option, other] of Object.entries({ "v1.admin": admin, public: open })) {
-    if (kv !== false && other !== false && `${other}/`.startsWith(`${kv}/`)) {
-      throw new TypeError(
-        `endpoints.${option}: expected a path outside endpoints.v1.kv ("${kv || "/"}"), where it would hide keys, got "${other || "/"}"`,
-      );
-    }
-  }
-  if (admin !== false && admin === open) {
-    throw new TypeError(`endpoints.v1.admin: expected another path than endpoints.public, got "${admin || "/"}"`);
-  }
 }
 
 function checkShape(options: KvOptions): void {

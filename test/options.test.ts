@@ -57,11 +57,20 @@ describe("paths", () => {
       { v1: { kv: "/" } },
       { v1: { kv: "/x", admin: "/x/admin" } },
       { v1: { kv: "/x" }, public: "/x" },
+      { v1: { kv: "/x/" }, public: "/x/y" },
+      { v1: { kv: "/admin/info" } },
+      { v1: { kv: "/health" } },
       { v1: { admin: "/" } },
     ]) {
-      expect(() => resolveOptions({ endpoints }), JSON.stringify(endpoints)).toThrow(/^endpoints\./);
+      expect(() => kv({ endpoints }), JSON.stringify(endpoints)).toThrow(/^endpoints\./);
     }
-    expect(resolveOptions({ endpoints: { v1: { kv: "/", admin: false }, public: false } }).endpoints.kv).toBe("");
+    for (const endpoints of [
+      { v1: { kv: "/", admin: false as const }, public: false as const },
+      { v1: { kv: "/x", admin: "/xy" }, public: "/x.y" },
+      { v1: { kv: "/admin/keys" } },
+    ]) {
+      expect(() => kv({ endpoints }), JSON.stringify(endpoints)).not.toThrow();
+    }
   });
 });
 

@@ -1,3 +1,5 @@
+export type { AccessOptions } from "./access/access.ts";
+export type { Quota, RateLimiter, RateLimitHit, RateLimitOptions } from "./access/rate-limit.ts";
 export type {
   ApiKeyItem,
   ApiKeyOptions,

@@ -1,6 +1,8 @@
 import type { Context, Hono, MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { Hono as TinyHono } from "hono/tiny";
+import { addressOf } from "#runtime";
+import { clientOf, isIn } from "./access/ip.ts";
 import { isClosed } from "./auth/authenticate.ts";
 import { KvError } from "./core/errors.ts";
 import { type KvOptions, type ResolvedOptions, resolveOptions, type Timeouts } from "./options.ts";
@@ -46,9 +48,8 @@ export function kv(options: KvOptions = {}): KvApp {
   const app = new TinyHono<KvHonoEnv>({ getPath: rawPath });
 
   app.onError(answerError(config));
-  app.notFound(noSuchRoute);
-  app.use(all, requestLog(config), counted(service));
-  if (config.cors !== false) app.use(all, cors({ exposeHeaders: EXPOSED, ...config.cors }));
+  app.notFound((c) => (isAllowed(config, c) ? noSuchRoute(c) : notAllowed(c)));
+  app.use(all, requestLog(config), counted(service), gate(config));
 
   // Open: what is registered here needs no credential.
   if (endpoints.public !== false) {
@@ -58,7 +59,7 @@ export function kv(options: KvOptions = {}): KvApp {
   for (const [base, routes] of groups) register(app, base, routes);
 
   // Closed: nothing below runs without a principal.
-  app.use(all, guard(service));
+  app.use(all, guard(service, config));
   const closed: RouteGroup[] = [];
   if (endpoints.admin !== false) closed.push([basePath + endpoints.admin, adminRoutes(info(config))]);
   if (endpoints.kv !== false) {
@@ -90,7 +91,7 @@ function checkPaths(keys: string, others: readonly RouteGroup[]): void {
   }
 }
 
-const EXPOSED = ["ETag", "Retry-After", "X-Request-Id"];
+const EXPOSED = ["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"];
 
 function requestLog(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
   return async function requestLog(c, next) {
@@ -115,11 +116,34 @@ function counted(service: Service): MiddlewareHandler<KvHonoEnv> {
   };
 }
 
-/** Lets nobody pass without a principal. */
-function guard(service: Service): MiddlewareHandler<KvHonoEnv> {
+function isAllowed({ access: { ip, trustProxy } }: ResolvedOptions, c: Context): boolean {
+  return ip === undefined || isIn(ip, addressOf(c.req.raw, c.env, trustProxy));
+}
+
+/** An address that may not call learns nothing else, no preflight either. */
+function gate(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
+  const share: MiddlewareHandler =
+    config.cors === false ? (_c, next) => next() : cors({ exposeHeaders: EXPOSED, ...config.cors });
+  return async function gate(c, next) {
+    if (isAllowed(config, c)) return share(c, next);
+    const refuse = async () => {
+      c.res = notAllowed(c);
+    };
+    return c.req.method === "OPTIONS" ? refuse() : share(c, refuse);
+  };
+}
+
+/** Lets nobody pass without a principal, nor more often than `access.rateLimit` has it. */
+function guard(service: Service, { access: { trustProxy } }: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
   return async function guard(c, next) {
-    const { store, authenticator, env } = await open(service, c.env);
-    const principal = await authenticator.authenticate(c.req.raw, env);
+    const { store, authenticator, access, env } = await open(service, c.env);
+    const address = () => addressOf(c.req.raw, c.env, trustProxy);
+    const principal = await authenticator.authenticate(c.req.raw, env, access.guesses(address));
+    if (access.count !== undefined) {
+      const counted = principal && access.count("principal", `${principal.strategy}:${principal.id}`);
+      const told = await (counted ?? access.count("address", clientOf(address())));
+      for (const [name, value] of Object.entries(told)) c.header(name, value);
+    }
     if (principal === null) {
       const { headers } = c.req.raw;
       const given = headers.has("Authorization") || headers.has("X-API-Key");
@@ -156,6 +180,11 @@ async function askReady(service: Service, bindings: unknown): Promise<void> {
   } catch (cause) {
     throw new KvError("unavailable", "The service is not ready", { cause });
   }
+}
+
+function notAllowed(c: Context<KvHonoEnv>): Response {
+  const error = new KvError("forbidden", "This address may not call");
+  return problem(c, error, c.get("requestId") ?? crypto.randomUUID());
 }
 
 function noSuchRoute(c: Context<KvHonoEnv>): Response {

@@ -4,6 +4,7 @@
  * to the app; a test holds both to the same answers.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { addressOf } from "#runtime";
 import { includesScope } from "./auth/principal.ts";
 import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
 import { KvError } from "./core/errors.ts";
@@ -16,7 +17,7 @@ import { fieldsOf, type PlainFields } from "./node-fields.ts";
 import { accessEntry, report, requestIdOf } from "./report.ts";
 import { newEntry, putBody } from "./routes/body.ts";
 import { parseCondition } from "./routes/conditions.ts";
-import { etag, problemParts } from "./routes/respond.ts";
+import { etag, problemParts, READ_HEADERS, SAFE_HEADERS } from "./routes/respond.ts";
 import { PUT_BODY, type PutBody, parse } from "./routes/schema.ts";
 import type { Instance } from "./service.ts";
 
@@ -25,6 +26,11 @@ type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 /** What any parser of URLs takes as it stands, but for `.` and `..` as segments. */
 const PLAIN_TARGET = /^[\w\-~!$&'()*+,;=:@%/.]+$/;
 const DOT_SEGMENT = /\/(?:\.|%2e)/i;
+
+const fieldsFrom = (headers: Readonly<Record<string, string>>) =>
+  Object.entries(headers).flatMap(([name, value]) => [name.toLowerCase(), value]);
+const WRITE_FIELDS = fieldsFrom(SAFE_HEADERS);
+const READ_FIELDS = fieldsFrom({ ...SAFE_HEADERS, ...READ_HEADERS });
 
 interface Exchange {
   response: ServerResponse;
@@ -38,8 +44,9 @@ interface Exchange {
 /** A listener that answers what is plain and gives the rest to `otherwise`. */
 export function fastListener(app: KvApp, otherwise: Listener): Listener {
   const { config, service } = app[PARTS];
-  const { basePath, endpoints } = config;
-  if (endpoints.kv === false || config.cors !== false || hasCallbacks(config.auth)) return otherwise;
+  const { access, basePath, endpoints } = config;
+  const isBound = access.ip !== undefined || access.rateLimit !== undefined;
+  if (endpoints.kv === false || config.cors !== false || isBound || hasCallbacks(config.auth)) return otherwise;
   const base = basePath + endpoints.kv;
   const prefix = `${base}/`;
   const route = `${base}/:key`;
@@ -55,7 +62,8 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
   }
 
   function answerEntry(exchange: Exchange, stored: StoredEntry): void {
-    answer(exchange, 200, ["content-type", "application/json", "etag", etag(stored.version)], bodyOf(stored));
+    const safe = exchange.method === "PUT" ? WRITE_FIELDS : READ_FIELDS;
+    answer(exchange, 200, [...safe, "content-type", "application/json", "etag", etag(stored.version)], bodyOf(stored));
   }
 
   function answerError(exchange: Exchange, thrown: unknown): void {
@@ -63,14 +71,13 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     const error = report(config, thrown, { method, requestId, webRequest });
     const { status, headers, text } = problemParts(error, requestId);
     const { "X-Request-Id": _, ...own } = headers;
-    const fields = Object.entries(own).flatMap(([name, value]) => [name.toLowerCase(), value]);
-    answer(exchange, status, fields, Buffer.from(text));
+    answer(exchange, status, fieldsFrom(own), Buffer.from(text));
   }
 
   function get(exchange: Exchange, { store }: Instance, { key, condition }: Target): undefined | Promise<void> {
     const answerFound = (stored: StoredEntry | null) => {
       if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
-      if (isUnchanged(condition, stored)) answer(exchange, 304, ["etag", etag(stored.version)], null);
+      if (isUnchanged(condition, stored)) answer(exchange, 304, [...READ_FIELDS, "etag", etag(stored.version)], null);
       else answerEntry(exchange, stored);
     };
     const found = store.get(key);
@@ -144,11 +151,15 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
       else otherwise(request, response);
       return;
     }
+    const address = () => addressOf(webRequestOf(request), { incoming: request }, access.trustProxy);
+    const guesses = instance.access.guesses(address);
     void instance.authenticator
       // There are no callbacks, and the strategies themselves look at nothing but these two fields.
       .authenticate(
         { headers: { get: (name: string) => fields[name.toLowerCase() as keyof PlainFields] ?? null } } as never,
         {},
+        // One that failed is counted by the app, which answers it.
+        guesses && { check: guesses.check, failed: () => {} },
       )
       .then((principal) => {
         if (principal === null || !includesScope(principal.scope, scope)) return otherwise(request, response);

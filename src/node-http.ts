@@ -6,7 +6,7 @@ import { getRequestListener } from "@hono/node-server";
 import { KvError } from "./core/errors.ts";
 import type { KvApp } from "./kv.ts";
 import { fastListener } from "./node-fast.ts";
-import { problemText } from "./routes/respond.ts";
+import { problemText, SAFE_HEADERS } from "./routes/respond.ts";
 
 /** The most that the line and the header of a request may take, in bytes. */
 const HEADER_BYTES = 16_384;
@@ -117,7 +117,7 @@ function parserError(code: string | undefined): KvError {
 }
 
 function headersOf(requestId: string) {
-  return { "Content-Type": "application/problem+json", "X-Request-Id": requestId };
+  return { ...SAFE_HEADERS, "Content-Type": "application/problem+json", "X-Request-Id": requestId };
 }
 
 function answerProblem(response: ServerResponse, error: KvError): void {

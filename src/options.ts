@@ -1,5 +1,6 @@
 /** The options of `kv()`: every default and every refusal, field by field. */
 import type { cors } from "hono/cors";
+import { type AccessOptions, type ResolvedAccess, resolveAccess } from "./access/access.ts";
 import { type AuthOptions, checkAuthOptions } from "./auth/authenticate.ts";
 import { SCOPES } from "./auth/principal.ts";
 import type { Env } from "./core/env.ts";
@@ -61,6 +62,8 @@ export interface KvOptions {
   getEnv?: ((env: Env) => Env) | undefined;
   /** Who may call: `docs/authentication.md`. */
   auth?: AuthOptions | undefined;
+  /** Who may reach the service at all, and how often: `docs/security.md`. */
+  access?: AccessOptions | undefined;
   /** `hono/cors` options, or `false`, the default: no CORS header is sent. */
   cors?: CorsOptions | false | undefined;
   /** Bytes, levels, operations and seconds; `docs/configuration.md`. */
@@ -79,6 +82,7 @@ export interface ResolvedOptions {
   database: string;
   getEnv(env: Env): Env;
   auth: AuthOptions;
+  access: ResolvedAccess;
   cors: CorsOptions | false;
   limits: Limits;
   timeouts: Timeouts;
@@ -116,6 +120,9 @@ const KEY_ITEM: Schema = {
   anyOf: [SECRET, { ...object({ key: SECRET, id: NAME, scope: { enum: SCOPES } }), required: ["key", "scope"] }],
 };
 
+const NETWORKS: Schema = { type: "array", title: "a list of networks", items: NAME };
+const LIMITER: Schema = { type: "object", properties: { hit: FUNCTION }, required: ["hit"] };
+
 const SCHEMA = object({
   basePath: PATH,
   endpoints: object({ v1: object({ admin: orFalse(PATH), kv: orFalse(PATH) }), public: orFalse(PATH) }),
@@ -138,6 +145,19 @@ const SCHEMA = object({
       env: variables("jwksUrl", "secret", "issuer", "audience"),
     }),
     authenticateRequest: FUNCTION,
+  }),
+  access: object({
+    ip: NETWORKS,
+    trustProxy: { title: "a number of proxies or a list of networks", anyOf: [BYTES, NETWORKS] },
+    rateLimit: {
+      ...object({
+        ...each(["limit", "window"], BYTES),
+        rateLimiter: { title: "an object with hit() or a function", anyOf: [FUNCTION, LIMITER] },
+        onFailure: { enum: ["allow", "refuse"] },
+      }),
+      required: ["limit", "window"],
+    },
+    guessing: orFalse(object({ failures: BYTES, window: BYTES }, "an object or false")),
   }),
   cors: orFalse({ type: "object", title: "an object or false" }),
   limits: object({ ...each(Object.keys(DEFAULT_LIMITS), BYTES), ...each(Object.keys(DEFAULT_TIMEOUTS), SECONDS) }),
@@ -164,6 +184,7 @@ export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
     database: options.env?.database ?? "KV_DB",
     getEnv,
     auth,
+    access: resolveAccess(options.access),
     cors,
     limits: filled(DEFAULT_LIMITS, limits),
     timeouts: filled(DEFAULT_TIMEOUTS, limits),

@@ -1,5 +1,6 @@
 /** What stands behind the routes: one store and one authenticator for each set of values read from the environment. */
-import { defaultRuntime, readEnv, startSweeper } from "#runtime";
+import { COUNTS_IN_MEMORY, defaultRuntime, readEnv, startSweeper } from "#runtime";
+import { type Access, createAccess } from "./access/access.ts";
 import { type Authenticator, createAuthenticator } from "./auth/authenticate.ts";
 import type { Env } from "./core/env.ts";
 import { KvError } from "./core/errors.ts";
@@ -10,6 +11,7 @@ import { createStore, type Store } from "./storage/store.ts";
 export interface Instance {
   store: Store;
   authenticator: Authenticator;
+  access: Access;
   /** Epoch milliseconds, by the runtime's clock. */
   now(): number;
 }
@@ -42,6 +44,7 @@ export function createService(options: ResolvedOptions): Service {
     let now = Date.now;
     // The storage comes last: what is wrong with the environment must not leave one open.
     const authenticator = createAuthenticator(options.auth, { env, warn, now: () => now() });
+    const access = createAccess(options.access, { env, warn, now: () => now(), inMemory: COUNTS_IN_MEMORY });
     const {
       storage: engine,
       cache,
@@ -51,7 +54,7 @@ export function createService(options: ResolvedOptions): Service {
     const storage = cache === undefined ? engine : cached(engine, { ...cache, now });
     const { limits, timeouts } = options;
     const store = createStore(storage, { limits, timeout: timeouts.storageTimeout, now, version: runtime.version });
-    const instance = { store, authenticator, now };
+    const instance = { store, authenticator, access, now };
     opened.push(instance);
     stops.push(startSweeper(storage, now, warn));
     return instance;

@@ -36,10 +36,11 @@ const folderOf = (path: string) => (path.includes("/") ? path.split("/")[0] : ".
 const ALLOWED: Record<string, readonly string[]> = {
   core: [],
   storage: ["core"],
+  access: ["core"],
   auth: ["core"],
   client: ["core"],
   routes: ["core", "storage/type", "auth/principal.ts", "version.ts"],
-  runtimes: ["core", "storage"],
+  runtimes: ["access", "core", "storage"],
   testing: ["core", "storage/type"],
 };
 

@@ -77,7 +77,20 @@ describe("paths", () => {
 describe("refusals", () => {
   it.each([
     [{ basepath: "/" }, "basepath: unknown option"],
-    [{ access: { ip: [] } }, "access: unknown option"],
+    [{ access: { ip: [] } }, "access.ip: expected at least one address or block, got an empty list"],
+    [{ access: { ip: ["10.0.0.0/8", "10.0.0.1/8"] } }, "access.ip.1: expected an address or a block"],
+    [
+      { access: { trustProxy: true } },
+      "access.trustProxy: expected a number of proxies or a list of networks, got true",
+    ],
+    [{ access: { trustProxy: ["*"] } }, "access.trustProxy.0: expected an address or a block"],
+    [{ access: { trustProxy: 0 } }, "access.trustProxy"],
+    [{ access: { rateLimit: { limit: 10 } } }, "access.rateLimit.window: expected a value, got nothing"],
+    [{ access: { rateLimit: { limit: 0, window: 1 } } }, "access.rateLimit.limit"],
+    [{ access: { rateLimit: { limit: 1, window: 0.5 } } }, "access.rateLimit.window"],
+    [{ access: { rateLimit: { limit: 1, window: 1, rateLimiter: {} } } }, "access.rateLimit.rateLimiter"],
+    [{ access: { rateLimit: { limit: 1, window: 1, onFailure: "open" } } }, "access.rateLimit.onFailure"],
+    [{ access: { guessing: true } }, "access.guessing"],
     [{ auth: { apikey: {} } }, "auth.apikey: unknown option"],
     [{ auth: { jwt: { secret: 12 } } }, "auth.jwt.secret: expected a string, got a number"],
     [{ auth: { jwt: { jwks: { url: "" } } } }, "auth.jwt.jwks.url"],

@@ -4,7 +4,7 @@ import { type ApiKeyOptions, apiKey, checkApiKeyOptions } from "./api-key.ts";
 import { type BasicOptions, basic } from "./basic.ts";
 import { checkJwtOptions, type JwtOptions, jwt } from "./jwt.ts";
 import type { Principal } from "./principal.ts";
-import { ask, type StrategyContext } from "./strategy.ts";
+import { type Attempts, ask, type StrategyContext } from "./strategy.ts";
 
 export type { ApiKeyItem, ApiKeyOptions } from "./api-key.ts";
 export type { BasicCredentials, BasicOptions } from "./basic.ts";
@@ -34,7 +34,7 @@ export interface Authenticator {
   /** The value of `WWW-Authenticate`. */
   readonly challenge: string;
   /** The caller, or `null` where nobody vouches for the request. */
-  authenticate(request: Request, env: Env): Promise<Principal | null>;
+  authenticate(request: Request, env: Env, attempts?: Attempts): Promise<Principal | null>;
 }
 
 /** What lets somebody in, for the log of a service that lets nobody in. */
@@ -68,9 +68,9 @@ export function createAuthenticator(options: AuthOptions, context: StrategyConte
   return {
     strategies: names,
     challenge: [...new Set(strategies.map(({ challenge }) => challenge))].join(", ") || "Bearer",
-    async authenticate(request, env) {
+    async authenticate(request, env, attempts) {
       let principal: Principal | null = null;
-      for (const strategy of strategies) principal ??= await strategy.verify(request, env);
+      for (const strategy of strategies) principal ??= await strategy.verify(request, env, attempts);
       if (authenticateRequest === undefined) return principal;
       const answer = await ask("auth.authenticateRequest", context.warn, authenticateRequest, request, principal, env);
       return typeof answer?.id === "string" ? { strategy: "custom", scope: "admin", ...answer } : null;

@@ -64,15 +64,20 @@ export function basic(options: BasicOptions, context: StrategyContext): AuthStra
   return {
     name: "basic",
     challenge: 'Basic realm="kv", charset="UTF-8"',
-    async verify(request, requestEnv) {
+    async verify(request, requestEnv, attempts) {
       const given = await ask("auth.basic.getCredentials", warn, getCredentials, request, requestEnv);
       if (!given) return null;
+      attempts?.check(given.username);
       const verdict =
         verifyCredentials === undefined
           ? await isKnown(given)
           : await ask("auth.basic.verifyCredentials", warn, verifyCredentials, given, requestEnv);
       const principal: Principal = { id: given.username, strategy: "basic", scope: "admin" };
-      return principalOf(verdict, principal);
+      // Others may have failed meanwhile: of attempts made at once no more than so many count.
+      attempts?.check(given.username);
+      const accepted = principalOf(verdict, principal);
+      if (accepted === null) attempts?.failed(given.username);
+      return accepted;
     },
   };
 }

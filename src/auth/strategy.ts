@@ -8,7 +8,14 @@ export interface AuthStrategy {
   /** What `WWW-Authenticate` offers (RFC 9110, section 11.6.1). */
   readonly challenge: string;
   /** The caller, or `null` where the request carries no credential of this kind or a wrong one. */
-  verify(request: Request, env: Env): Promise<Principal | null>;
+  verify(request: Request, env: Env, attempts?: Attempts): Promise<Principal | null>;
+}
+
+/** Slows who guesses a secret that can be guessed. */
+export interface Attempts {
+  /** Throws `rate_limited` where this name was tried in vain too often. */
+  check(name: string): void;
+  failed(name: string): void;
 }
 
 /** What a strategy is made from. */

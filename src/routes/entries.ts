@@ -9,7 +9,7 @@ import { batch } from "./batch.ts";
 import { checkJsonType, newEntry, putBody, readBody } from "./body.ts";
 import { conditionOf } from "./conditions.ts";
 import * as docs from "./docs.ts";
-import { attributes, data, empty, entry, etag, type Piece, text } from "./respond.ts";
+import { attributes, data, empty, entry, etag, type Piece, READ_HEADERS, text } from "./respond.ts";
 import { type KvContext, keyOf, type Route } from "./route.ts";
 import { LIST_QUERY, type ListQuery, PUT_BODY, type PutBody, parse } from "./schema.ts";
 
@@ -28,8 +28,8 @@ async function get(c: KvContext): Promise<Response> {
   const condition = conditionOf(c);
   const stored = await c.var.store.get(key);
   if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
-  if (isUnchanged(condition, stored)) return empty(c, 304, { ETag: etag(stored.version) });
-  return entry(c, stored);
+  if (isUnchanged(condition, stored)) return empty(c, 304, { ...READ_HEADERS, ETag: etag(stored.version) });
+  return entry(c, stored, READ_HEADERS);
 }
 
 async function put(c: KvContext): Promise<Response> {
@@ -53,7 +53,7 @@ async function list(c: KvContext): Promise<Response> {
   const page = await c.var.store.list({ prefix, limit, cursor, values: include === "values" });
   const next = page.cursor === null ? "" : `,"cursor":${JSON.stringify(page.cursor)}`;
   const tail = `],"list_complete":${page.cursor === null}${next}}`;
-  return text(c, ['{"keys":[', ...page.entries.flatMap(listedPieces), tail]);
+  return text(c, ['{"keys":[', ...page.entries.flatMap(listedPieces), tail], READ_HEADERS);
 }
 
 function listedPieces(listed: ListedEntry, index: number): Piece[] {

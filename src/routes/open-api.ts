@@ -67,8 +67,8 @@ export function openApiDocument(groups: readonly RouteGroup[], mount: string): J
 }
 
 function operation({ path, scope, method, doc }: Route): JsonSchema {
-  const codes: KvErrorCode[] = [...doc.errors, "headers_too_large", "internal", "unavailable"];
-  if (scope !== null) codes.push("unauthorized", "forbidden");
+  const codes: KvErrorCode[] = [...doc.errors, "forbidden", "headers_too_large", "internal", "unavailable"];
+  if (scope !== null) codes.push("unauthorized", "rate_limited");
   return {
     operationId: doc.operationId,
     summary: doc.summary,
@@ -127,13 +127,20 @@ function success({ data, beside, type = JSON_TYPE, ...doc }: OperationDoc): Json
   };
 }
 
+/** Header fields that come with a status. */
+const HEADERS_OF: Readonly<Record<number, readonly string[]>> = {
+  401: ["WWW-Authenticate"],
+  429: ["Retry-After"],
+  503: ["Retry-After"],
+};
+
 function problems(codes: readonly KvErrorCode[]): JsonSchema {
   return Object.fromEntries(
     [...Map.groupBy(codes, statusOf)].map(([status, group]) => [
       status,
       {
         description: group.map((code) => `${titleOf(code)} (\`${code}\`)`).join(", "),
-        headers: headers(status === 401 ? ["WWW-Authenticate"] : status === 503 ? ["Retry-After"] : []),
+        headers: headers(HEADERS_OF[status] ?? []),
         content: { [PROBLEM_TYPE]: { schema: { $ref: "#/components/schemas/Problem" } } },
       },
     ]),

@@ -11,6 +11,16 @@ export type Piece = string | Uint8Array;
 
 type Headers = Readonly<Record<string, string>>;
 
+/** On every answer: it is what it says it is, nobody else keeps it, and links in it tell nobody where they were found. */
+export const SAFE_HEADERS = {
+  "Cache-Control": "no-store",
+  "Referrer-Policy": "no-referrer",
+  "X-Content-Type-Options": "nosniff",
+} as const;
+
+/** For a read: the caller may keep it and ask whether it still holds. */
+export const READ_HEADERS = { "Cache-Control": "private, no-cache" } as const;
+
 /** How every success begins. */
 export const ENTRY_OPEN = '{"status":200,"success":true,"data":';
 const RETRY_AFTER_SECONDS = "1";
@@ -41,7 +51,7 @@ export function text(c: Context, pieces: readonly Piece[], headers: Headers = {}
   }
   bytes.push(encoder.encode(`${run}}`));
   const body = lengthOf(bytes) > wholeBytes ? stream(bytes) : concat(bytes);
-  return c.body(body, 200, { "Content-Type": JSON_TYPE, ...headers });
+  return c.body(body, 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE, ...headers });
 }
 
 function stream(pieces: readonly Uint8Array[]): ReadableStream<Uint8Array> {
@@ -84,7 +94,7 @@ export function ndjson(c: Context, lines: AsyncGenerator<Uint8Array>, headers: H
     },
     { highWaterMark: 0 },
   );
-  return c.body(body, 200, { "Content-Type": NDJSON_TYPE, ...headers });
+  return c.body(body, 200, { ...SAFE_HEADERS, "Content-Type": NDJSON_TYPE, ...headers });
 }
 
 /** Ends the connection where Node's adapter would end the answer, which must not look complete. */
@@ -94,12 +104,12 @@ function breakOff(c: Context): void {
 
 /** An answer without a body. */
 export function empty(c: Context, status: 204 | 304, headers: Headers): Response {
-  return c.body(null, status, headers);
+  return c.body(null, status, { ...SAFE_HEADERS, ...headers });
 }
 
 /** A document that is not an envelope. */
 export function document(c: Context, value: unknown): Response {
-  return c.body(JSON.stringify(value), 200, { "Content-Type": JSON_TYPE });
+  return c.body(JSON.stringify(value), 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE });
 }
 
 /** The envelope of an answer that is not a success, at once a problem document (RFC 9457). */
@@ -111,6 +121,7 @@ export function problem(c: Context, error: KvError, requestId: string): Response
 /** What {@link problem} is made of, for a server that answers without a context. */
 export function problemParts(error: KvError, requestId: string) {
   const headers = {
+    ...SAFE_HEADERS,
     "Content-Type": PROBLEM_TYPE,
     "X-Request-Id": requestId,
     ...(error.code === "unavailable" && { "Retry-After": RETRY_AFTER_SECONDS }),

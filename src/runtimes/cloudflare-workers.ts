@@ -1,3 +1,4 @@
+import { parseAddress } from "../access/ip.ts";
 import type { Env } from "../core/env.ts";
 import { type KvNamespaceLike, workersKvStorage } from "../storage/workers-kv.ts";
 import type { RuntimeFactory } from "./runtime.ts";
@@ -5,6 +6,14 @@ import type { RuntimeFactory } from "./runtime.ts";
 /** The bindings of the request. */
 export function readEnv(bindings: unknown): Env {
   return (bindings ?? {}) as Env;
+}
+
+/** Whether one process serves all: an isolate's own counts mean little. */
+export const COUNTS_IN_MEMORY: boolean = false;
+
+/** The address of who calls, as the platform states it. */
+export function addressOf(request: Request): bigint | null {
+  return parseAddress(request.headers.get("CF-Connecting-IP") ?? "");
 }
 
 /** Workers KV, by the binding that `database` names. */

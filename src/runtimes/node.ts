@@ -1,15 +1,34 @@
 /** Node, Bun and Deno: all of them have `node:process` and `node:sqlite`. */
 import process from "node:process";
+import { clientAddress, type TrustedProxies } from "../access/forwarded.ts";
 import { type Env, variable } from "../core/env.ts";
 import type { StorageAdapter } from "../storage/adapter.ts";
 import { sqliteStorage } from "../storage/sqlite.ts";
 import type { RuntimeFactory } from "./runtime.ts";
+
+/** Whether one process serves all, so that it may count by itself. */
+export const COUNTS_IN_MEMORY: boolean = true;
 
 export { startSweeper } from "../storage/sweeper.ts";
 
 /** The variables of the process. */
 export function readEnv(_bindings?: unknown): Env {
   return process.env;
+}
+
+/** What a request comes with: on Node by `@hono/node-server`, in `Bun.serve`, in `Deno.serve`. */
+interface Connection {
+  incoming?: { socket: { remoteAddress?: string } };
+  requestIP?(request: Request): { address: string } | null;
+  remoteAddr?: { hostname?: string };
+}
+
+/** The address of who calls: the socket's, or the one that trusted proxies vouch for. */
+export function addressOf(request: Request, bindings: unknown, trusted: TrustedProxies): bigint | null {
+  const connection = (bindings ?? {}) as Connection;
+  const { incoming, remoteAddr } = connection;
+  const own = incoming?.socket.remoteAddress ?? connection.requestIP?.(request)?.address ?? remoteAddr?.hostname;
+  return clientAddress(own, request.headers, trusted);
 }
 
 /**

@@ -1,60 +1,9 @@
 /** Who may reach the service and how often, over real HTTP. */
-import { once } from "node:events";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { createClient } from "redis";
-import { afterEach, describe, expect, it } from "vitest";
-import type { AccessOptions } from "../../src/access/access.ts";
-import { redisRateLimiter } from "../../src/access/redis.ts";
-import { type KvOptions, kv } from "../../src/index.ts";
-import { createHttpServer } from "../../src/node-http.ts";
+import { describe, expect, it } from "vitest";
+import { kv } from "../../src/index.ts";
 import { memoryStorage } from "../../src/storage/memory.ts";
-import { missing, type Redis, startRedis } from "../engines/redis-server.ts";
-import { KEY, request, startService } from "../support.ts";
-
-const stops: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0).reverse()) await stop();
-});
-
-interface Started {
-  url: string;
-  warnings: string[];
-  clock: { now: number };
-}
-
-/** A service on both loopback addresses, by a clock of the test's; with `fast: false` every request goes through the app. */
-async function start(
-  access: AccessOptions,
-  { fast = true, ...options }: KvOptions & { fast?: boolean } = {},
-): Promise<Started> {
-  const warnings: string[] = [];
-  const clock = { now: 1_800_000_000_000 };
-  const app = kv({
-    auth: { apiKey: { apiKey: KEY }, basic: { username: "ann", password: "correct horse" } },
-    access,
-    logger: ({ level, message }) => void (level === "warn" && warnings.push(message)),
-    runtime: { storage: memoryStorage(), now: () => clock.now },
-    ...options,
-  });
-  await app.ready();
-  const server: Server = createHttpServer(app, { fast });
-  server.listen(0, "::");
-  await once(server, "listening");
-  stops.push(() => {
-    server.closeAllConnections();
-    server.close();
-    return app.close();
-  });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, warnings, clock };
-}
-
-const basic = (password: string, user = "ann") => ({ Authorization: `Basic ${btoa(`${user}:${password}`)}` });
-const from = (address: string) => ({ "X-Forwarded-For": address });
-const get = (url: string, headers: Record<string, string> = {}, path = "/v1/kv/a") =>
-  request(url + path, "GET", { headers });
-const status = async (url: string, headers?: Record<string, string>, path?: string) =>
-  (await get(url, headers, path)).status;
+import { request, startService } from "../support.ts";
+import { basic, from, get, start, status } from "./support.ts";
 
 describe("access.ip", () => {
   it("lets in whom it lists, and tells others nothing but 403, on every path and method", async () => {
@@ -230,71 +179,6 @@ describe("access.rateLimit", () => {
     expect(answer.headers.get("Retry-After")).toBe("10");
     expect(answer.headers.get("RateLimit")).toBeNull();
     expect(asked).toEqual([[expect.stringMatching(/^principal:api-key:key-[\da-f]{8}$/), QUOTA]]);
-  });
-});
-
-describe.skipIf(missing !== null && !process.env.CI)("redisRateLimiter", () => {
-  async function startLimiter(): Promise<{ redis: Redis; open: () => Promise<ReturnType<typeof redisRateLimiter>> }> {
-    if (missing !== null) throw new Error(missing);
-    const redis = await startRedis({ durable: false });
-    stops.push(() => redis[Symbol.asyncDispose]());
-    const { port } = redis.nodes[0] as Redis["nodes"][0];
-    return {
-      redis,
-      async open() {
-        const client = createClient({ url: `redis://127.0.0.1:${port}`, disableOfflineQueue: true });
-        client.on("error", () => {});
-        await client.connect();
-        stops.push(() => client.destroy());
-        return redisRateLimiter(client);
-      },
-    };
-  }
-
-  it("two instances share one count, exactly, under load", async () => {
-    const { open } = await startLimiter();
-    const services = [
-      await start({ rateLimit: { limit: 50, window: 3600, rateLimiter: await open() } }),
-      await start({ rateLimit: { limit: 50, window: 3600, rateLimiter: await open() } }),
-    ];
-    const statuses = await Promise.all(
-      Array.from({ length: 200 }, (_, index) => status((services[index % 2] as Started).url)),
-    );
-    expect(statuses.filter((code) => code !== 429)).toHaveLength(50);
-  });
-
-  it("slides, by the clock of Redis, and leaves nothing behind", async () => {
-    const { redis, open } = await startLimiter();
-    const limiter = await open();
-    const quota = { limit: 2, window: 1 };
-    expect(await limiter.hit("a", quota)).toMatchObject({ allowed: true, remaining: 1 });
-    expect(await limiter.hit("a", quota)).toMatchObject({ allowed: true, remaining: 0 });
-    const refused = await limiter.hit("a", quota);
-    expect(refused.allowed).toBe(false);
-    expect(refused.reset).toBeGreaterThan(0);
-    await new Promise((resolve) => setTimeout(resolve, (refused.reset as number) * 1000 + 20));
-    expect((await limiter.hit("a", quota)).allowed).toBe(true);
-    expect(await redis.admin("KEYS", "*")).toEqual(["workertown-kv:rate:a"]);
-    await new Promise((resolve) => setTimeout(resolve, 2100));
-    expect(await redis.admin("KEYS", "*")).toEqual([]);
-  });
-
-  it("while Redis is away requests go on, and are bound again when it is back", async () => {
-    const { redis, open } = await startLimiter();
-    const { url, clock, warnings } = await start({ rateLimit: { limit: 1, window: 3600, rateLimiter: await open() } });
-    expect([await status(url), await status(url)]).toEqual([404, 429]);
-    await redis.kill();
-    expect([await status(url), await status(url)]).toEqual([404, 404]);
-    expect(warnings.filter((line) => line.includes("the limiter failed"))).toHaveLength(1);
-    await redis.start();
-    const bound = async () => {
-      clock.now += 2000;
-      return (await status(url)) === 429;
-    };
-    for (const deadline = Date.now() + 10_000; !(await bound()); ) {
-      if (Date.now() > deadline) throw new Error("It is not asked again");
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
   });
 });
 

@@ -7,11 +7,7 @@ import { invalid } from "../core/errors.ts";
 
 /** The opaque text of an adapter's cursor. */
 export function encodeCursor(cursor: string, prefix: string): string {
-  const payload = encoder.encode(JSON.stringify([cursor, prefix]));
-  const bytes = new Uint8Array(payload.length + 4);
-  new DataView(bytes.buffer).setUint32(0, checksum(payload));
-  bytes.set(payload, 4);
-  return base64UrlOf(bytes);
+  return base64UrlOf(encoder.encode(JSON.stringify([cursor, prefix, checksum(cursor + prefix)])));
 }
 
 /** The adapter's cursor again; throws `invalid_request` where the text was changed or was given for another prefix. */
@@ -26,7 +22,7 @@ export function decodeCursor(text: string, prefix: string): string {
 function open(text: string): [cursor: string, prefix: string] | undefined {
   try {
     const bytes = bytesOfBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
-    const [cursor, prefix]: unknown[] = JSON.parse(decoder.decode(bytes.subarray(4)));
+    const [cursor, prefix]: unknown[] = JSON.parse(decoder.decode(bytes));
     // What is no string, and what is no UTF-8, is another text when it is encoded again.
     return [`${cursor}`, `${prefix}`];
   } catch {
@@ -35,8 +31,8 @@ function open(text: string): [cursor: string, prefix: string] | undefined {
 }
 
 /** FNV-1a, 32 bits: for accidents, not for attackers. */
-function checksum(bytes: Uint8Array): number {
+function checksum(text: string): number {
   let hash = 0x811c9dc5;
-  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
-  return hash >>> 0;
+  for (const byte of encoder.encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash;
 }

@@ -93,7 +93,10 @@ export interface ResolvedOptions {
 }
 
 const NAME: Schema = { type: "string", title: "a non-empty string", pattern: "\\S" };
-const NAMES: Schema = { title: "a non-empty string or a list of them", anyOf: [NAME, { type: "array", items: NAME }] };
+const orList = (schema: Schema): Schema => ({
+  anyOf: [schema, { type: "array", title: "a list of them", items: schema }],
+});
+const NAMES = orList(NAME);
 /** What may be a secret may be empty: then it counts as not configured. */
 const SECRET: Schema = { type: "string", title: "a string" };
 const FUNCTION: Schema = { type: "function", title: "a function" };
@@ -110,18 +113,17 @@ const object = (properties: Record<string, Schema>, title = "an object"): Schema
 };
 const each = (names: readonly string[], schema: Schema) => Object.fromEntries(names.map((name) => [name, schema]));
 const variables = (...names: string[]) => object(each(names, NAME));
-const orFalse = (schema: Schema): Schema => ({
-  anyOf: [schema, { const: false, type: "boolean", title: schema.title ?? "" }],
-});
+const orFalse = (schema: Schema): Schema => ({ anyOf: [schema, { const: false, title: "false" }] });
 const strategy = (properties: Record<string, Schema>) =>
-  orFalse(object({ ...properties, getCredentials: FUNCTION, verifyCredentials: FUNCTION }, "an object or false"));
+  orFalse(object({ ...properties, getCredentials: FUNCTION, verifyCredentials: FUNCTION }));
 
 const KEY_ITEM: Schema = {
-  anyOf: [SECRET, { ...object({ key: SECRET, id: NAME, scope: { enum: SCOPES } }), required: ["key", "scope"] }],
+  ...object({ key: SECRET, id: NAME, scope: { enum: SCOPES } }, "{ key, id?, scope }"),
+  required: ["key", "scope"],
 };
 
 const NETWORKS: Schema = { type: "array", title: "a list of networks", items: NAME };
-const LIMITER: Schema = { type: "object", properties: { hit: FUNCTION }, required: ["hit"] };
+const LIMITER: Schema = { type: "object", title: "an object with hit()", properties: { hit: FUNCTION }, required: ["hit"] };
 
 const SCHEMA = object({
   basePath: PATH,
@@ -130,10 +132,7 @@ const SCHEMA = object({
   getEnv: FUNCTION,
   auth: object({
     apiKey: strategy({
-      apiKey: {
-        title: "a string, { key, id?, scope } or a list of them",
-        anyOf: [KEY_ITEM, { type: "array", items: KEY_ITEM }],
-      },
+      apiKey: orList({ anyOf: [SECRET, KEY_ITEM] }),
       env: variables("apiKey", "readApiKey"),
     }),
     basic: strategy({ username: SECRET, password: SECRET, env: variables("username", "password") }),
@@ -148,24 +147,31 @@ const SCHEMA = object({
   }),
   access: object({
     ip: NETWORKS,
-    trustProxy: { title: "a number of proxies or a list of networks", anyOf: [BYTES, NETWORKS] },
+    trustProxy: { anyOf: [BYTES, NETWORKS] },
     rateLimit: {
       ...object({
         ...each(["limit", "window"], BYTES),
-        rateLimiter: { title: "an object with hit() or a function", anyOf: [FUNCTION, LIMITER] },
+        rateLimiter: { anyOf: [LIMITER, FUNCTION] },
         onFailure: { enum: ["allow", "refuse"] },
       }),
       required: ["limit", "window"],
     },
-    guessing: orFalse(object({ failures: BYTES, window: BYTES }, "an object or false")),
+    guessing: orFalse(object({ failures: BYTES, window: BYTES })),
   }),
-  cors: orFalse({ type: "object", title: "an object or false" }),
+  cors: orFalse({ type: "object", title: "an object" }),
   limits: object({ ...each(Object.keys(DEFAULT_LIMITS), BYTES), ...each(Object.keys(DEFAULT_TIMEOUTS), SECONDS) }),
-  logger: orFalse({ type: "function", title: "a function or false" }),
+  logger: orFalse(FUNCTION),
   onError: FUNCTION,
   runtime: {
-    title: "{ storage } or a function",
-    anyOf: [FUNCTION, { type: "object", properties: { storage: { type: "object" } }, required: ["storage"] }],
+    anyOf: [
+      {
+        type: "object",
+        title: "{ storage }",
+        properties: { storage: { type: "object", title: "an object" } },
+        required: ["storage"],
+      },
+      FUNCTION,
+    ],
   },
 });
 

@@ -101,7 +101,14 @@ describe("refusals", () => {
     [{ endpoints: { v1: { kv: "/health" } } }, "endpoints"],
     [{ logger: 1 }, "logger: expected a function or false, got 1"],
     [{ auth: { apiKey: true } }, "auth.apiKey: expected an object or false"],
-    [{ auth: { apiKey: { apiKey: { key: "k", scope: "root" } } } }, "auth.apiKey.apiKey"],
+    [
+      { auth: { apiKey: { apiKey: { key: "k", scope: "root" } } } },
+      'auth.apiKey.apiKey.scope: expected one of "read", "write", "admin"',
+    ],
+    [
+      { auth: { apiKey: { apiKey: 1 } } },
+      "auth.apiKey.apiKey: expected a string or { key, id?, scope } or a list of them",
+    ],
     [{ basePath: 1 }, 'basePath: expected a path of letters, digits and "-._~/", without "." and ".." segments, got 1'],
     [
       { basePath: "/a b" },
@@ -117,7 +124,10 @@ describe("refusals", () => {
     [{ limits: { value: 1.5 } }, "limits.value: expected a whole number"],
     [{ limits: { headersTimeout: -1 } }, "limits.headersTimeout: expected a number of seconds greater than 0, got -1"],
     [{ logger: true }, "logger: expected a function or false, got true"],
-    [{ runtime: {} }, "runtime: expected { storage } or a function"],
+    [{ runtime: {} }, "runtime.storage: expected a value, got nothing"],
+    [{ runtime: 1 }, "runtime: expected { storage } or a function, got 1"],
+    [{ auth: { jwt: { issuer: [""] } } }, "auth.jwt.issuer.0: expected a non-empty string, got an empty string"],
+    [{ auth: { jwt: { issuer: 1 } } }, "auth.jwt.issuer: expected a non-empty string or a list of them, got a number"],
     [{ env: { database: "" } }, "env.database: expected a non-empty string, got an empty string"],
     [{ cors: { credentials: true } }, "cors.credentials"],
     [{ cors: { credentials: true, origin: ["*", "https://a.example"] } }, "cors.credentials"],

@@ -7,7 +7,7 @@ import type { KvIssue } from "./errors.ts";
 type TypeName = "array" | "boolean" | "integer" | "null" | "number" | "object" | "string" | "function";
 
 export interface Schema {
-  /** What is expected, in words that go on "Expected …". */
+  /** What is expected, in words that go on "Expected …"; of an `anyOf` and an `enum` they are made. */
   readonly title?: string;
   readonly description?: string;
   /** `function` is for options only. An array is no object, and a number is finite. */
@@ -60,8 +60,7 @@ function taggedFaults(branches: readonly Schema[], tag: string, value: Members, 
   const tags = branches.map(({ properties }) => properties?.[tag]?.const);
   const branch = branches[tags.indexOf(got)];
   if (branch !== undefined) return faultsOf(branch, value, path);
-  const message = `Expected one of ${tags.map((known) => JSON.stringify(known)).join(", ")}`;
-  return [{ path: join(path, tag), message, got }];
+  return [expected({ enum: tags }, got, join(path, tag))];
 }
 
 function memberFaults(schema: Schema, value: Members, path: string): Fault[] {
@@ -77,7 +76,9 @@ function memberFaults(schema: Schema, value: Members, path: string): Fault[] {
   ];
 }
 
-function hasType({ type, anyOf }: Schema, value: unknown): boolean {
+function hasType(schema: Schema, value: unknown): boolean {
+  const { type, anyOf } = schema;
+  if ("const" in schema) return value === schema.const;
   if (anyOf !== undefined) return anyOf.some((branch) => hasType(branch, value));
   return type === undefined || [type].flat().some((name) => isA(name as TypeName, value));
 }
@@ -89,7 +90,6 @@ function isA(name: TypeName, value: unknown): boolean {
 }
 
 function hasValue(schema: Schema, value: unknown): boolean {
-  if ("const" in schema && value !== schema.const) return false;
   if (schema.enum?.includes(value) === false) return false;
   if (typeof value === "string") return schema.pattern === undefined || new RegExp(schema.pattern, "u").test(value);
   if (typeof value !== "number") return true;
@@ -97,12 +97,13 @@ function hasValue(schema: Schema, value: unknown): boolean {
   return value >= minimum && value <= maximum && value > exclusiveMinimum;
 }
 
-function expected({ title, type, anyOf }: Schema, got: unknown, path: string): Fault {
-  return {
-    path,
-    message: `Expected ${title ?? anyOf?.[0]?.title ?? `a value of type ${[type].flat().join(" or ")}`}`,
-    got,
-  };
+function expected(schema: Schema, got: unknown, path: string): Fault {
+  return { path, message: `Expected ${titleOf(schema)}`, got };
+}
+
+function titleOf({ title, anyOf, enum: values, type }: Schema): string {
+  const list = values?.map((value) => JSON.stringify(value)).join(", ");
+  return title ?? anyOf?.map(titleOf).join(" or ") ?? (list ? `one of ${list}` : `${type}`);
 }
 
 function join(path: string, name: string | number): string {

@@ -103,7 +103,7 @@ export const LIST_QUERY: Schema = {
       default: LIST_LIMIT_MAX,
     },
     cursor: { type: "string", title: "one cursor" },
-    include: { enum: ["values"], title: '"values"' },
+    include: { enum: ["values"] },
   },
   additionalProperties: false,
 };

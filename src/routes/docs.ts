@@ -29,7 +29,7 @@ export const get: OperationDoc = {
   conditions: ["If-None-Match", "If-Match"],
   data: ANY,
   beside: ENTRY,
-  example: { data: { theme: "dark" }, metadata: { by: "ann" }, expiration: 1_767_225_600 },
+  example: { data: { dark: true }, expiration: 2_000_000_000 },
   headers: ["ETag"],
   errors: ["invalid_request", "invalid_key", "not_found", "precondition_failed", "too_large"],
 };

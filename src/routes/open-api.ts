@@ -108,7 +108,7 @@ function parameters(path: string, { query, conditions = [] }: OperationDoc): Jso
   return [
     ...(path.includes(":key") ? [{ name: "key", in: "path", required: true, schema: { type: "string" } }] : []),
     ...Object.entries(properties).map(([name, schema]) => ({ name, in: "query", schema })),
-    ...conditions.map((name) => ({ name, in: "header", schema: { type: "string" }, example: '"a4Xw_0fBq2Z1"' })),
+    ...conditions.map((name) => ({ name, in: "header", schema: { type: "string" }, example: '"abc"' })),
   ];
 }
 

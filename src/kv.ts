@@ -188,13 +188,12 @@ function notAllowed(c: Context<KvHonoEnv>): Response {
 }
 
 function noSuchRoute(c: Context<KvHonoEnv>): Response {
-  const error = new KvError("no_such_route", "No such route; see /open-api.json for those there are");
-  return problem(c, error, c.get("requestId") ?? crypto.randomUUID());
+  return problem(c, new KvError("no_such_route", "No such route; see /open-api.json for those there are"));
 }
 
 function answerError(config: ResolvedOptions) {
   return function answerError(thrown: Error, c: Context<KvHonoEnv>): Response {
-    return problem(c, reportOf(config, thrown, c), c.get("requestId") ?? crypto.randomUUID());
+    return problem(c, reportOf(config, thrown, c));
   };
 }
 

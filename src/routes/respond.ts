@@ -113,8 +113,8 @@ export function document(c: Context, value: unknown): Response {
 }
 
 /** The envelope of an answer that is not a success, at once a problem document (RFC 9457). */
-export function problem(c: Context, error: KvError, requestId: string): Response {
-  const { status, headers, text } = problemParts(error, requestId);
+export function problem(c: Context, error: KvError): Response {
+  const { status, headers, text } = problemParts(error, c.get("requestId") ?? crypto.randomUUID());
   return c.body(text, status as ContentfulStatusCode, headers);
 }
 

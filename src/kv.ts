@@ -183,8 +183,7 @@ async function askReady(service: Service, bindings: unknown): Promise<void> {
 }
 
 function notAllowed(c: Context<KvHonoEnv>): Response {
-  const error = new KvError("forbidden", "This address may not call");
-  return problem(c, error, c.get("requestId") ?? crypto.randomUUID());
+  return problem(c, new KvError("forbidden", "This address may not call"));
 }
 
 function noSuchRoute(c: Context<KvHonoEnv>): Response {

@@ -123,7 +123,12 @@ const KEY_ITEM: Schema = {
 };
 
 const NETWORKS: Schema = { type: "array", title: "a list of networks", items: NAME };
-const LIMITER: Schema = { type: "object", title: "an object with hit()", properties: { hit: FUNCTION }, required: ["hit"] };
+const LIMITER: Schema = {
+  type: "object",
+  title: "an object with hit()",
+  properties: { hit: FUNCTION },
+  required: ["hit"],
+};
 
 const SCHEMA = object({
   basePath: PATH,
@@ -147,7 +152,7 @@ const SCHEMA = object({
   }),
   access: object({
     ip: NETWORKS,
-    trustProxy: { anyOf: [BYTES, NETWORKS] },
+    trustProxy: { anyOf: [{ ...BYTES, title: "a number of proxies" }, NETWORKS] },
     rateLimit: {
       ...object({
         ...each(["limit", "window"], BYTES),

@@ -10,6 +10,7 @@ import {
   principalOf,
   type StrategyContext,
   type VerifyCredentials,
+  warnShort,
 } from "./strategy.ts";
 
 /** A key, who is said to call with it, and what he may do. */
@@ -37,6 +38,8 @@ export interface ApiKeyOptions {
   verifyCredentials?: VerifyCredentials<string> | undefined;
 }
 
+/** A shorter key is warned about. */
+const KEY_CHARACTERS = 20;
 /** What a header can carry as a credential. */
 const KEY = /^[\x21-\x2b\x2d-\x7e]+$/;
 
@@ -72,27 +75,24 @@ export function apiKey(options: ApiKeyOptions, { env, warn }: StrategyContext): 
         getCredentials === undefined
           ? headersOf(request)
           : await ask("auth.apiKey.getCredentials", warn, getCredentials, request, requestEnv);
-      // An empty header is no credential, and nothing to ask a callback about.
-      const keys = [given ?? []].flat().filter((key) => key !== "");
       let principal: Principal | null = null;
-      for (const key of keys) principal ??= await verifyKey(key, requestEnv);
+      // An empty header is no credential, and nothing to ask a callback about.
+      for (const key of [given].flat()) if (key) principal ??= await verifyKey(key, requestEnv);
       return principal;
     },
   };
 }
 
 /** Throws a `TypeError` that names the option where a key given in code cannot be used. */
-export function checkApiKeyOptions(options: ApiKeyOptions): void {
-  for (const { key } of itemsOf(options.apiKey)) checkKey(key, "auth.apiKey.apiKey");
+export function checkApiKeyOptions({ apiKey }: ApiKeyOptions, warn?: Warn): void {
+  for (const { key } of itemsOf(apiKey)) checkKey(key, "auth.apiKey.apiKey", warn);
 }
 
 function keysOf(options: ApiKeyOptions, env: Env, warn: Warn): ApiKeyItem[] {
   const { apiKey: name = "KV_API_KEY", readApiKey: readName = "KV_READ_API_KEY" } = options.env ?? {};
+  checkApiKeyOptions(options, warn);
   const given = options.apiKey === undefined ? linesOf(env, name, "admin", warn) : itemsOf(options.apiKey);
-  const items = [...given, ...linesOf(env, readName, "read", warn)];
-  const usable = items.filter(({ key }) => key.trim() !== "");
-  if (usable.length < items.length) warn("auth.apiKey.apiKey holds an empty key, which counts as not set");
-  return usable;
+  return [...given, ...linesOf(env, readName, "read", warn)].filter(({ key }) => key.trim() !== "");
 }
 
 function itemsOf(given: ApiKeyOptions["apiKey"]): ApiKeyItem[] {
@@ -100,21 +100,24 @@ function itemsOf(given: ApiKeyOptions["apiKey"]): ApiKeyItem[] {
 }
 
 function linesOf(env: Env, name: string, scope: Scope, warn: Warn): ApiKeyItem[] {
-  const lines = (variable(env, name, warn) ?? "").split("\n").map((line) => line.trim());
-  return lines.filter((line) => line !== "").map((key) => ({ key: checkKey(key, name), scope }));
+  const lines = variable(env, name, warn)?.match(/\S(.*\S)?/g) ?? [];
+  return lines.map((key) => ({ key: checkKey(key, name, warn), scope }));
 }
 
-function checkKey(key: string, where: string): string {
-  if (key.trim() === "" || KEY.test(key)) return key;
-  throw new TypeError(`${where}: expected a key of visible ASCII without spaces and commas`);
+function checkKey(key: string, where: string, warn?: Warn): string {
+  if (key.trim() === "") warn?.(`${where} holds an empty key, which counts as not set`);
+  else if (KEY.test(key)) warnShort(key, where, KEY_CHARACTERS, warn);
+  else {
+    throw new TypeError(`${where}: expected a key of visible ASCII without spaces and commas`);
+  }
+  return key;
 }
 
 /** What may be a key: a Bearer credential, and `X-API-Key`, because people try it. */
-function headersOf(request: Request): string[] {
-  const authorization = authorizationOf(request);
-  if (authorization?.scheme === "") return [];
-  const bearer = authorization?.scheme === "bearer" ? authorization.credentials : null;
-  return [bearer, request.headers.get("X-API-Key")].filter((key) => key !== null);
+function headersOf(request: Request): (string | null | undefined)[] {
+  const { scheme, credentials } = authorizationOf(request) ?? {};
+  if (scheme === "") return [];
+  return [scheme === "bearer" ? credentials : null, request.headers.get("X-API-Key")];
 }
 
 function principalWith(digest: Uint8Array, scope: Scope, id = `key-${hexOf(digest.subarray(0, 4))}`): Principal {

@@ -10,6 +10,7 @@ import {
   type StrategyContext,
   setting,
   type VerifyCredentials,
+  warnShort,
 } from "./strategy.ts";
 
 export interface BasicCredentials {
@@ -34,6 +35,9 @@ export interface BasicOptions {
   verifyCredentials?: VerifyCredentials<BasicCredentials> | undefined;
 }
 
+/** A shorter password is warned about: that many NIST SP 800-63B asks of any. */
+const PASSWORD_CHARACTERS = 8;
+
 /** Lets in who sends the user name and the password, with the scope `admin`; `null` where they are not configured. */
 export function basic(options: BasicOptions, context: StrategyContext): AuthStrategy | null {
   const { warn } = context;
@@ -54,6 +58,7 @@ export function basic(options: BasicOptions, context: StrategyContext): AuthStra
   if (username?.includes(":")) {
     throw new TypeError(`${user.source}: expected a user name without ":"`);
   }
+  warnShort(password, pass.source, PASSWORD_CHARACTERS, warn);
   const digest = (...pair: (string | undefined)[]) => digestOf(JSON.stringify(pair));
   const known = digest(username, password);
 
@@ -84,11 +89,12 @@ export function basic(options: BasicOptions, context: StrategyContext): AuthStra
 
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** RFC 7617: what stands before the first colon is the user name, all after it the password. */
+/** RFC 7617: what stands before the first colon is the user name, all after it the password; neither has control characters. */
 function headerOf(request: Request): BasicCredentials | null {
   const credentials = credentialsOf(request, "basic");
   try {
-    const [username = "", password] = strictDecoder.decode(bytesOfBase64(credentials ?? "")).split(/:(.*)/s);
+    const pair = strictDecoder.decode(bytesOfBase64(credentials ?? ""));
+    const [, username = "", password] = /^([^:\p{Cc}]*):(\P{Cc}*)$/u.exec(pair) ?? [];
     return password === undefined ? null : { username, password };
   } catch {
     return null;

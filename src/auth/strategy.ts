@@ -32,6 +32,13 @@ export function setting({ env, warn }: StrategyContext, given: string | undefine
   return { source, value: variable(given === undefined ? env : { [option]: given }, source, warn) };
 }
 
+/** Warns of a secret of fewer characters than that, which can be guessed. */
+export function warnShort(secret: string | undefined, source: string, least: number, warn?: Warn): void {
+  if (secret && secret.length < least) {
+    warn?.(`${source}: expected a secret of at least ${least} characters; openssl rand -hex 32 makes one`);
+  }
+}
+
 /** What `verifyCredentials` answers: `false` refuses, `true` accepts, an object says who it is and what he may do. */
 export type Verdict = boolean | { id?: string | undefined; scope?: Scope | undefined };
 

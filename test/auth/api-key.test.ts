@@ -210,6 +210,30 @@ describe("configuration", () => {
   );
 });
 
+describe("a key under 20 characters", () => {
+  const short = "canary-0123456789-x";
+
+  it.each<[string, ApiKeyOptions, Record<string, string>]>([
+    ["auth.apiKey.apiKey", { apiKey: short }, {}],
+    ["auth.apiKey.apiKey", { apiKey: [KEY, { key: short, scope: "admin" }] }, {}],
+    ["KV_API_KEY", {}, { KV_API_KEY: `${KEY}\n${short}` }],
+    ["KV_READ_API_KEY", { apiKey: KEY }, { KV_READ_API_KEY: short }],
+    ["MINE", { env: { apiKey: "MINE" } }, { MINE: short }],
+  ])("is warned about at the start by the name %s, with the mend and not the key", async (name, options, env) => {
+    await using service = await startGuarded(only(options), { env });
+    expect(service.warnings).toEqual([
+      `${name}: expected a secret of at least 20 characters; openssl rand -hex 32 makes one`,
+    ]);
+    expect(await service.status(`Bearer ${short}`)).toBe(200);
+  });
+
+  it("and one of 20 is not", async () => {
+    const env = { KV_API_KEY: `${short}y`, KV_READ_API_KEY: KEY };
+    await using service = await startGuarded(only({}), { env });
+    expect(service.warnings).toEqual([]);
+  });
+});
+
 describeCallbacks<string, string>({
   option: "auth.apiKey",
   auth: (callbacks) => only({ apiKey: KEY, ...callbacks }),

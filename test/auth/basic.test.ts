@@ -110,6 +110,17 @@ describe("configuration", () => {
     expect(service.warnings).toContainEqual(expect.stringMatching(/^auth\.basic\.password .*empty/));
   });
 
+  it.each<[string, BasicOptions, Record<string, string>]>([
+    ["auth.basic.password", { username: "ada", password: "canary7" }, {}],
+    ["KV_PASSWORD", {}, { KV_USERNAME: "ada", KV_PASSWORD: "canary7" }],
+  ])("a password under 8 characters is warned about by the name %s, and not quoted", async (name, options, env) => {
+    await using service = await startGuarded(only(options), { env });
+    expect(service.warnings).toEqual([expect.stringMatching(`^${name}: (?!.*canary).* at least 8 characters`)]);
+    expect(await service.status(basicOf("ada", "canary7"))).toBe(200);
+    await using other = await startGuarded(only({ username: "ada", password: "canary-8" }));
+    expect(other.warnings).toEqual([]);
+  });
+
   it("a user name with a colon is refused by name: nobody could send it", async () => {
     const password = "canary";
     expect(await refusalOf(startGuarded(only({ username: "a:b", password })))).toMatchObject({

@@ -10,7 +10,7 @@ const FIELD = /^([!#$%&'*+.^_`|~\w-]+) +([\x21-\x2b\x2d-\x7e]+)$/;
 
 /** The one credential of a request, `null` where there is no such field. */
 export function authorizationOf(request: Request): Authorization | null {
-  const field = request.headers.get("Authorization")?.trim();
+  const field = request.headers.get("Authorization");
   if (!field) return null;
   const [, scheme = "", credentials = ""] = FIELD.exec(field) ?? [];
   return { scheme: scheme.toLowerCase(), credentials };

@@ -23,8 +23,14 @@ export function claimsHold(claims: JWTPayload, { issuer, audience }: ClaimChecks
   );
 }
 
-/** What the `scope` claim (RFC 8693, section 4.2) allows: the most of ours that it has, everything where it has none. */
-export function scopeOf({ scope }: JWTPayload): Scope {
-  const names = typeof scope === "string" ? scope.split(" ") : Array.isArray(scope) ? scope : [];
-  return SCOPES.findLast((name) => names.includes(`kv:${name}`)) ?? "admin";
+/**
+ * What the `scope` claim (RFC 8693, section 4.2) allows: the most of ours that it has, everything where it has none, and
+ * `null` where it is no text or list of texts, or means one of ours and does not hit it, such as `kv:raed`.
+ */
+export function scopeOf({ scope = "" }: JWTPayload): Scope | null {
+  const texts = [scope].flat();
+  if (texts.some((text) => typeof text !== "string")) return null;
+  const text = texts.join(" ");
+  const found = SCOPES.findLast((name) => text.split(" ").includes(`kv:${name}`));
+  return found ?? (/kv:/i.test(text) ? null : "admin");
 }

@@ -48,6 +48,9 @@ const PUBLIC_KEY = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA 
 /** RFC 7518, section 3.2: a key is at least as long as the digest of HS256. */
 const SECRET_BYTES = 32;
 const CACHE_TTL_SECONDS = 86_400;
+/** What says that it is something else, a logout token for example, gives no access (RFC 8725, section 3.11). */
+const TYPE = /^(application\/)?((at\+)?jwt|jose)$/i;
+/** Claims that are not encoded (`b64`; RFC 7797, section 7) are none either: an object has other characters. */
 const JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 interface Verifier {
@@ -84,10 +87,12 @@ export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy
       if (typeof token !== "string" || !JWS.test(token)) return null;
       const claims = await signedClaims(token, verifier);
       if (claims === null || !claimsHold(claims, checks, now() / 1000)) return null;
+      const scope = scopeOf(claims);
+      if (scope === null) return null;
       const principal: Principal = {
         id: typeof claims.sub === "string" ? claims.sub : "jwt",
         strategy: "jwt",
-        scope: scopeOf(claims),
+        scope,
         claims,
       };
       if (verifyCredentials === undefined) return principal;
@@ -152,8 +157,7 @@ async function signedClaims(token: string, { keysOf, algorithms }: Verifier): Pr
         return keys[index] as Uint8Array | JWK;
       };
       const { payload, protectedHeader } = await compactVerify(token, keyOf, { algorithms });
-      // RFC 7797, section 7: a JWT has no unencoded payload.
-      return protectedHeader.b64 === false ? null : JSON.parse(decoder.decode(payload));
+      return TYPE.test(protectedHeader.typ ?? "jwt") ? JSON.parse(decoder.decode(payload)) : null;
     } catch (error) {
       if (error instanceof KvError) throw error;
     }

@@ -1,6 +1,17 @@
 /** What the claims of a JWT, once its signature holds, mean here. */
-import type { JWTPayload } from "jose";
 import { SCOPES, type Scope } from "./principal.ts";
+
+/** The payload of a JWT: whatever the issuer put there. */
+export interface Claims {
+  [name: string]: unknown;
+  iss?: string;
+  sub?: string;
+  aud?: string | string[];
+  exp?: number;
+  nbf?: number;
+  iat?: number;
+  jti?: string;
+}
 
 /** What claims are held to. */
 export interface ClaimChecks {
@@ -11,8 +22,8 @@ export interface ClaimChecks {
 const CLOCK_SKEW_SECONDS = 5;
 
 /** RFC 7519, section 4.1: `exp` must be there, `nbf`, `iss` and `aud` must hold where they are or are asked for. */
-export function claimsHold(claims: JWTPayload, { issuer, audience }: ClaimChecks, seconds: number): boolean {
-  const { exp, nbf = seconds, iss, aud } = Object(claims) as JWTPayload;
+export function claimsHold(claims: Claims, { issuer, audience }: ClaimChecks, seconds: number): boolean {
+  const { exp, nbf = seconds, iss, aud } = Object(claims) as Claims;
   return (
     Number.isFinite(exp) &&
     (exp as number) > seconds - CLOCK_SKEW_SECONDS &&
@@ -27,7 +38,7 @@ export function claimsHold(claims: JWTPayload, { issuer, audience }: ClaimChecks
  * What the `scope` claim (RFC 8693, section 4.2) allows: the most of ours that it has, everything where it has none, and
  * `null` where it is no text or list of texts, or means one of ours and does not hit it, such as `kv:raed`.
  */
-export function scopeOf({ scope = "" }: JWTPayload): Scope | null {
+export function scopeOf({ scope = "" }: Claims): Scope | null {
   const texts = [scope].flat();
   if (texts.some((text) => typeof text !== "string")) return null;
   const text = texts.join(" ");

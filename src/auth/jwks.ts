@@ -1,7 +1,7 @@
-import type { CompactJWSHeaderParameters, JWK } from "jose";
 import type { Warn } from "../core/env.ts";
 import { KvError } from "../core/errors.ts";
 import { within } from "../core/within.ts";
+import type { JwsHeader } from "./jws.ts";
 
 export interface RemoteJwksOptions {
   url: string;
@@ -30,8 +30,11 @@ export function checkJwksUrl(url: string, where: string): void {
   throw new TypeError(`${where}: expected an https URL without a password (http is for this machine only)`);
 }
 
+/** As the provider has it (RFC 7517). */
+export type PublicKey = JsonWebKey & { kid?: unknown };
+
 /** The keys that may have signed what has this header. */
-export type KeysOf = (header: CompactJWSHeaderParameters) => Promise<JWK[]>;
+export type KeysOf = (header: JwsHeader) => Promise<PublicKey[]>;
 
 /**
  * The keys of an identity provider (RFC 7517), fetched when first needed and again once they are `cacheTtl` old or a token
@@ -39,7 +42,7 @@ export type KeysOf = (header: CompactJWSHeaderParameters) => Promise<JWK[]>;
  * `unavailable` where there are none yet.
  */
 export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): KeysOf {
-  let keys: JWK[] | null = null;
+  let keys: PublicKey[] | null = null;
   let fetchedAt = -Infinity;
   let triedAt = -Infinity;
   let fetching: Promise<void> | null = null;
@@ -81,14 +84,14 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
 }
 
 /** Those that the header names, or where it names none those that its algorithm can use. */
-function candidates(keys: readonly JWK[], { alg, kid }: CompactJWSHeaderParameters): JWK[] {
+function candidates(keys: readonly PublicKey[], { alg, kid }: JwsHeader): PublicKey[] {
   const type = alg.startsWith("ES") ? "EC" : alg.startsWith("Ed") ? "OKP" : "RSA";
-  const fits = (key: JWK) =>
+  const fits = (key: PublicKey) =>
     key.kty === type && (kid ?? key.kid) === key.kid && (key.alg ?? alg) === alg && (key.use ?? "sig") === "sig";
   return keys.filter(fits).slice(0, CANDIDATES);
 }
 
-async function fetchKeys(url: string): Promise<JWK[]> {
+async function fetchKeys(url: string): Promise<PublicKey[]> {
   // A redirect is refused as no answer; "error" is unknown to Workers.
   const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(FETCH_MS) });
   if (!response.ok) throw new Error(`the identity provider answered ${response.status}`);

@@ -1,10 +1,9 @@
-import type { CompactJWSHeaderParameters, JWK, JWTPayload } from "jose";
-import { decoder, encoder } from "../core/bytes.ts";
+import { encoder } from "../core/bytes.ts";
 import type { Env } from "../core/env.ts";
-import { KvError } from "../core/errors.ts";
 import { credentialsOf } from "./authorization.ts";
-import { claimsHold, scopeOf } from "./claims.ts";
+import { type Claims, claimsHold, scopeOf } from "./claims.ts";
 import { checkJwksUrl, remoteJwks } from "./jwks.ts";
+import { type JwsHeader, type VerificationKey, verifiedJws } from "./jws.ts";
 import type { Principal } from "./principal.ts";
 import {
   type AuthStrategy,
@@ -40,7 +39,7 @@ export interface JwtOptions {
   /** Where a request has its token; `Authorization: Bearer` by default. */
   getCredentials?: GetCredentials<string> | undefined;
   /** Asked about the claims of a token that is verified. */
-  verifyCredentials?: VerifyCredentials<JWTPayload> | undefined;
+  verifyCredentials?: VerifyCredentials<Claims> | undefined;
 }
 
 const HMAC = "HS256 HS384 HS512".split(" ");
@@ -54,7 +53,7 @@ const TYPE = /^(application\/)?((at\+)?jwt|jose)$/i;
 const JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 interface Verifier {
-  keysOf(header: CompactJWSHeaderParameters): Promise<readonly (Uint8Array | JWK)[]>;
+  keysOf(header: JwsHeader): Promise<readonly VerificationKey[]>;
   algorithms: string[];
 }
 
@@ -133,7 +132,7 @@ function verifierOf(options: JwtOptions, context: StrategyContext): Verifier | n
   return { keysOf: remoteJwks({ ...context, url: jwks.value, cacheTtl }), algorithms: PUBLIC_KEY };
 }
 
-function checkSecret(secret: string, where: string): Uint8Array {
+function checkSecret(secret: string, where: string): Uint8Array<ArrayBuffer> {
   const bytes = encoder.encode(secret);
   if (bytes.length >= SECRET_BYTES) return bytes;
   throw new TypeError(
@@ -145,22 +144,13 @@ function bothGiven(secret: string, jwks: string): TypeError {
   return new TypeError(`${secret}: expected this or ${jwks}, got both`);
 }
 
-/** What a token claims, where one of the keys that may have signed it did (RFC 7515); else `null`. */
-async function signedClaims(token: string, { keysOf, algorithms }: Verifier): Promise<JWTPayload | null> {
-  const { compactVerify } = await import("jose/jws/compact/verify");
-  let count = 1;
-  for (let index = 0; index < count; index++) {
-    try {
-      const keyOf = async (header: CompactJWSHeaderParameters) => {
-        const keys = await keysOf(header);
-        count = keys.length;
-        return keys[index] as Uint8Array | JWK;
-      };
-      const { payload, protectedHeader } = await compactVerify(token, keyOf, { algorithms });
-      return TYPE.test(protectedHeader.typ ?? "jwt") ? JSON.parse(decoder.decode(payload)) : null;
-    } catch (error) {
-      if (error instanceof KvError) throw error;
-    }
+/** What a token claims, where one of the keys that may have signed it did; else `null`. */
+async function signedClaims(token: string, { keysOf, algorithms }: Verifier): Promise<Claims | null> {
+  const signed = await verifiedJws(token, algorithms, keysOf);
+  if (signed === null || !TYPE.test(String(signed.header.typ ?? "jwt"))) return null;
+  try {
+    return JSON.parse(signed.payload);
+  } catch {
+    return null;
   }
-  return null;
 }

@@ -47,3 +47,8 @@ export function base64UrlOf(bytes: Uint8Array): string {
 export function bytesOfBase64(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(text), (unit) => unit.charCodeAt(0));
 }
+
+/** What base64 in the alphabet for URLs stands for; throws where it is none. */
+export function bytesOfBase64Url(text: string): Uint8Array<ArrayBuffer> {
+  return bytesOfBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
+}

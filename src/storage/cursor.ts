@@ -2,7 +2,7 @@
  * The cursor of a list, as clients see it: the adapter's own cursor and the prefix that it was given for, with a checksum,
  * so that an accidental change is refused. It grants nothing, holds no state of the service and survives a restart.
  */
-import { base64UrlOf, bytesOfBase64, decoder, encoder } from "../core/bytes.ts";
+import { base64UrlOf, bytesOfBase64Url, decoder, encoder } from "../core/bytes.ts";
 import { invalid } from "../core/errors.ts";
 
 /** The opaque text of an adapter's cursor. */
@@ -21,7 +21,7 @@ export function decodeCursor(text: string, prefix: string): string {
 
 function open(text: string): [cursor: string, prefix: string] | undefined {
   try {
-    const bytes = bytesOfBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
+    const bytes = bytesOfBase64Url(text);
     const [cursor, prefix]: unknown[] = JSON.parse(decoder.decode(bytes));
     // What is no string, and what is no UTF-8, is another text when it is encoded again.
     return [`${cursor}`, `${prefix}`];

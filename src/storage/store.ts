@@ -138,7 +138,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     const write = operation.kind === "put" ? { ...operation, entry: storedEntry(operation.entry, at) } : operation;
     adapter.check?.(write);
     if (write.kind !== "get" && write.condition !== undefined && !capabilities.conditional) {
-      throw unsupported("conditional", "conditional writes");
+      throw unsupported("conditional");
     }
     return write;
   }
@@ -171,17 +171,16 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
 
   function checkAtomic(operations: readonly WriteOperation[]): void {
     const { atomic } = capabilities;
-    if (atomic === false) throw unsupported("atomic", "atomic batches");
     let bytes = 0;
     for (const operation of operations) if (operation.kind === "put") bytes += operation.entry.value.length;
-    if (operations.length <= atomic.operations && bytes <= atomic.bytes) return;
-    throw unsupported("atomic", `atomic batches of over ${atomic.operations} operations or ${atomic.bytes} bytes`);
+    if (atomic === false || operations.length > atomic.operations || bytes > atomic.bytes) throw unsupported("atomic");
   }
 
-  function unsupported(capability: string, what: string): KvError {
+  function unsupported(capability: "atomic" | "conditional"): KvError {
+    const has = JSON.stringify(capabilities[capability]);
     return new KvError(
       "unsupported",
-      `The storage engine "${adapter.engine}" has no ${what} (capability "${capability}")`,
+      `The storage engine "${adapter.engine}" cannot do that: its capability "${capability}" is ${has}`,
     );
   }
 

@@ -210,7 +210,7 @@ export function resolveOptions(options: KvOptions = {}): ResolvedOptions {
   const { headersTimeout, bodyTimeout } = resolved.timeouts;
   if (bodyTimeout < headersTimeout) {
     throw new TypeError(
-      `limits.bodyTimeout: expected at least limits.headersTimeout (${headersTimeout}), which it includes, got ${bodyTimeout}`,
+      `limits.bodyTimeout: expected at least limits.headersTimeout (${headersTimeout}), got ${bodyTimeout}`,
     );
   }
   checkAuthOptions(auth);

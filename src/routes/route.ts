@@ -67,10 +67,7 @@ export function permit(c: KvContext, scope: Scope): void {
   const principal: Principal | undefined = c.get("principal");
   if (principal === undefined) throw new KvError("unauthorized", "Expected a credential");
   if (!includesScope(principal.scope, scope)) {
-    throw new KvError(
-      "forbidden",
-      `Expected a credential with the scope "${scope}", got one with "${principal.scope}"`,
-    );
+    throw new KvError("forbidden", `Expected the scope "${scope}", got "${principal.scope}"`);
   }
 }
 

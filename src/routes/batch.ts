@@ -2,7 +2,7 @@ import { KvError } from "../core/errors.ts";
 import { BATCH_BYTES, BATCH_OVERHEAD_BYTES } from "../core/limits.ts";
 import type { BatchResult } from "../storage/batch.ts";
 import type { BatchOperation } from "../storage/store.ts";
-import { checkJsonType, newEntry, type RequestBody, readBody } from "./body.ts";
+import { checkJsonType, newEntry, putBody, type RequestBody, readBody } from "./body.ts";
 import { parseCondition } from "./conditions.ts";
 import { attributes, ENTRY_OPEN, etag, type Piece, refusal, text } from "./respond.ts";
 import { type KvContext, permit } from "./route.ts";
@@ -13,9 +13,8 @@ export async function batch(c: KvContext): Promise<Response> {
   const { store } = c.var;
   checkJsonType(c);
   const { body, text: textOf } = await readBody(c, {
-    depth: store.limits.depth,
+    ...putBody(store.limits),
     levels: 3,
-    raw: ["value", "metadata"],
     ownBytes: BATCH_OVERHEAD_BYTES,
     maxBytes: BATCH_BYTES,
   });

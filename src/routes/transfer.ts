@@ -2,10 +2,10 @@
 import { concat, decoder, encoder, NULL } from "../core/bytes.ts";
 import { KvError, onPurpose } from "../core/errors.ts";
 import { createJsonScanner } from "../core/json-scanner.ts";
-import { BODY_OVERHEAD_BYTES, CHUNK_BYTES, FAILED_MAX, GROUP_BYTES, GROUP_ENTRIES } from "../core/limits.ts";
+import { CHUNK_BYTES, FAILED_MAX, GROUP_BYTES, GROUP_ENTRIES } from "../core/limits.ts";
 import type { ListedEntry } from "../storage/adapter.ts";
 import type { LoadedEntry, Store } from "../storage/store.ts";
-import { checkMediaType, chunks, newEntry } from "./body.ts";
+import { checkMediaType, chunks, newEntry, putBody } from "./body.ts";
 import { queryOf } from "./entries.ts";
 import { attributes, data, NDJSON_TYPE, ndjson, refusal } from "./respond.ts";
 import type { KvContext } from "./route.ts";
@@ -135,12 +135,8 @@ async function* entriesOf(c: KvContext, store: Store): AsyncGenerator<{ line: nu
  * `null` for a line without anything in it.
  */
 function lineReader({ limits }: Store) {
-  const scanner = createJsonScanner({
-    depth: limits.depth,
-    levels: 1,
-    raw: ["value", "metadata"],
-    ownBytes: BODY_OVERHEAD_BYTES,
-  });
+  const form = putBody(limits);
+  const scanner = createJsonScanner(form);
   const pieces: Uint8Array[] = [];
   let length = 0;
   let blank = true;
@@ -150,7 +146,7 @@ function lineReader({ limits }: Store) {
     if (chunk.length === 0) return;
     scanner.write(chunk);
     length += chunk.length;
-    if (length > limits.value + limits.metadata + BODY_OVERHEAD_BYTES) {
+    if (length > form.maxBytes) {
       throw new KvError("too_large", `Expected a value of at most ${limits.value} bytes of JSON text, got more`);
     }
     pieces.push(chunk);

@@ -21,8 +21,8 @@ export interface KvNamespaceLike {
 /** What Workers KV takes, in bytes. */
 const KEY_BYTES = 512;
 const METADATA_BYTES = 1024;
-/** How long an entry must live at least for Workers KV to take its expiry, and a second for the way there. */
-const EXPIRATION_SECONDS = 61;
+/** How long an entry must live at least for Workers KV to take its expiry, and as long again for the way there. */
+const EXPIRATION_SECONDS = 120;
 /** The last expiry that the binding takes: it keeps it in 32 bits. */
 const LAST_EXPIRATION = 2_147_483_647;
 /** How many requests a Worker may have under way at once. */

@@ -47,7 +47,7 @@ export const MIGRATIONS: readonly Migration[] = [
   {
     name: "0001-create-table",
     statements: [
-      // The table of the SQLite engine, so that its file can be imported: then this step finds it there already.
+      // That of the first SQLite files, so that one can be imported: then this step finds it there already.
       // The value is the last column: what stands after a long value can only be read by walking through all its pages.
       `CREATE TABLE IF NOT EXISTS workertown_kv (
         namespace TEXT NOT NULL,

@@ -1,8 +1,11 @@
 import type { DatabaseSync } from "node:sqlite";
 import { conditionHolds, isLive } from "../core/entry.ts";
 import { keyBytes } from "../core/key.ts";
-import type { FoundEntry, StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import type { FoundEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { attempt, failureOf, isBusy } from "./sqlite-open.ts";
+import { putter, standsApart } from "./sqlite-put.ts";
+import { finder } from "./sqlite-read.ts";
+import { namespaceId } from "./sqlite-schema.ts";
 
 /** One call of `write`. */
 export interface Call {
@@ -13,9 +16,8 @@ export interface Call {
 /** What one call came to. */
 export type Answer = { outcomes: WriteOutcome[] } | { error: unknown };
 
-interface Found extends Omit<StoredEntry, "value"> {
-  bytes: number;
-}
+/** As a limit of bytes, for no value at all: the shortest has one. */
+const NO_VALUE = 0;
 
 /**
  * Commits groups of calls: in one transaction, in the order of their arrival, and so with one flush of the disk. A call that
@@ -53,49 +55,34 @@ function rollBack(database: DatabaseSync): void {
 
 /** Applies one call inside the transaction that is open; its answer holds once that is committed. */
 function applier(database: DatabaseSync, namespace: string) {
-  const find = database.prepare(
-    `SELECT version, metadata, expires_at AS expiresAt, octet_length(value) AS bytes FROM workertown_kv
-      WHERE namespace = ? AND name = ?`,
-  );
-  const value = database.prepare(
-    "SELECT CAST(value AS BLOB) AS value FROM workertown_kv WHERE namespace = ? AND name = ?",
-  );
-  const remove = database.prepare("DELETE FROM workertown_kv WHERE namespace = ? AND name = ?");
-  const put = database.prepare(
-    `INSERT INTO workertown_kv (namespace, name, metadata, expires_at, version, updated_at, value)
-      VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT))
-      ON CONFLICT (namespace, name) DO UPDATE SET metadata = excluded.metadata, expires_at = excluded.expires_at,
-        version = excluded.version, updated_at = excluded.updated_at, value = excluded.value`,
-  );
+  const id = namespaceId(database, namespace);
+  const find = finder(database, namespace);
+  const remove = database.prepare(`DELETE FROM workertown_kv_entry WHERE namespace = ${id} AND name = ?`);
+  const put = putter(database, id);
 
   function applyOne(operation: WriteOperation, now: number, budget: { bytes: number }): WriteOutcome {
-    const name = keyBytes(operation.key);
-    let live: Found | null = null;
+    let live: FoundEntry | null = null;
     if (operation.condition !== undefined || operation.kind !== "put") {
-      const row = find.get(namespace, name) as unknown as Found | undefined;
-      live = row !== undefined && isLive(row, now) ? row : null;
+      const entry = find(operation.key, operation.kind === "get" ? budget.bytes : NO_VALUE);
+      live = entry !== null && isLive(entry, now) ? entry : null;
       if (!conditionHolds(operation.condition, live?.version ?? null)) return "refused";
     }
-    if (operation.kind === "get") return { found: live === null ? null : read(name, live, budget) };
+    if (operation.kind === "get") {
+      budget.bytes -= live?.value?.length ?? 0;
+      return { found: live };
+    }
     if (operation.kind === "delete") {
-      remove.run(namespace, name);
+      remove.run(keyBytes(operation.key));
       return live === null ? "absent" : "deleted";
     }
-    const { value, metadata, expiresAt, version } = operation.entry;
-    put.run(namespace, name, metadata, expiresAt, version, now, value);
+    put(operation.key, operation.entry, now);
     return "written";
-  }
-
-  function read(name: Uint8Array, live: Found, budget: { bytes: number }): FoundEntry {
-    const { bytes, ...entry } = live;
-    if (bytes > budget.bytes) return { ...entry, value: null };
-    budget.bytes -= bytes;
-    return { ...entry, value: (value.get(namespace, name) as { value: Uint8Array }).value };
   }
 
   return ({ operations, options }: Call): Answer => {
     // One statement undoes itself where it fails; several need a savepoint.
-    const single = operations.length === 1;
+    const [first] = operations;
+    const single = operations.length === 1 && !(first?.kind === "put" && standsApart(first.entry));
     const budget = { bytes: options.valueBytes ?? 0 };
     try {
       if (!single) database.exec("SAVEPOINT call");
@@ -116,9 +103,10 @@ function applier(database: DatabaseSync, namespace: string) {
 
 /** Removes up to `limit` entries that expired at or before `now`, in one statement. */
 export function sweeper(database: DatabaseSync, namespace: string): (now: number, limit: number) => number {
+  const own = `namespace = ${namespaceId(database, namespace)}`;
   const sweep = database.prepare(
-    `DELETE FROM workertown_kv WHERE rowid IN (
-      SELECT rowid FROM workertown_kv WHERE namespace = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?)`,
+    `DELETE FROM workertown_kv_entry WHERE ${own} AND name IN (
+      SELECT name FROM workertown_kv_entry WHERE ${own} AND expires_at <= ? ORDER BY expires_at LIMIT ?)`,
   );
-  return (now, limit) => attempt(() => Number(sweep.run(namespace, now, limit).changes));
+  return (now, limit) => attempt(() => Number(sweep.run(now, limit).changes));
 }

@@ -3,32 +3,13 @@ import { dirname, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { KvError } from "../core/errors.ts";
 import { unavailable } from "./failures.ts";
+import { migrateDatabase, namespaceId, PAGE_BYTES, versionOf } from "./sqlite-schema.ts";
 
 const STARTUP_BUSY_MS = 10_000;
 const SERVING_BUSY_MS = 250;
 
-/** The steps that make and upgrade the schema, oldest first; `PRAGMA user_version` counts those that ran. */
-const MIGRATIONS: readonly { name: string; sql: string }[] = [
-  {
-    name: "0001-create-table",
-    // The value is the last column: what stands after a long value can only be read by walking through all its pages.
-    sql: `
-      CREATE TABLE workertown_kv (
-        namespace TEXT NOT NULL,
-        name BLOB NOT NULL,
-        metadata TEXT,
-        expires_at INTEGER,
-        version TEXT NOT NULL,
-        updated_at INTEGER NOT NULL,
-        value TEXT NOT NULL,
-        PRIMARY KEY (namespace, name)
-      );
-      CREATE INDEX workertown_kv_expires ON workertown_kv (namespace, expires_at) WHERE expires_at IS NOT NULL;`,
-  },
-];
-
-/** An open database with its schema in place. Throws an `Error` of one line that names the path and the mend. */
-export function openDatabase(path: string): DatabaseSync {
+/** An open database with its schema and namespace in place. Throws an `Error` of one line that names the path and the mend. */
+export function openDatabase(path: string, namespace = "default"): DatabaseSync {
   const memory = path === ":memory:";
   const file = memory ? path : resolve(path);
   let database: DatabaseSync | undefined;
@@ -36,9 +17,11 @@ export function openDatabase(path: string): DatabaseSync {
     database = new DatabaseSync(file);
     database.exec(`PRAGMA busy_timeout = ${STARTUP_BUSY_MS}`);
     versionOf(database);
+    database.exec(`PRAGMA page_size = ${PAGE_BYTES}`);
     database.exec("PRAGMA journal_mode = WAL");
     database.exec("PRAGMA synchronous = FULL");
     migrateDatabase(database);
+    namespaceId(database, namespace);
     // A wait for another process's lock stalls this one whole, so that it is short; the writes try again by themselves.
     database.exec(`PRAGMA busy_timeout = ${SERVING_BUSY_MS}`);
     return database;
@@ -56,32 +39,6 @@ export function connectDatabase(path: string): DatabaseSync {
   database.exec(`PRAGMA busy_timeout = ${SERVING_BUSY_MS}`);
   database.exec("PRAGMA synchronous = FULL");
   return database;
-}
-
-/** Runs the steps that have not run and names them; safe when several processes do so at once. */
-export function migrateDatabase(database: DatabaseSync): string[] {
-  if (versionOf(database) === MIGRATIONS.length) return [];
-  database.exec("BEGIN IMMEDIATE");
-  try {
-    const version = versionOf(database);
-    const steps = MIGRATIONS.slice(version);
-    for (const { sql } of steps) database.exec(sql);
-    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
-    database.exec("COMMIT");
-    return steps.map(({ name }) => name);
-  } catch (error) {
-    if (database.isTransaction) database.exec("ROLLBACK");
-    throw error;
-  }
-}
-
-/** How many steps have run; throws where they are more than this version knows, before anything is changed. */
-function versionOf(database: DatabaseSync): number {
-  const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
-  if (version <= MIGRATIONS.length) return version;
-  throw new Error(
-    `it was made by a newer version (its schema is ${version}, this version knows ${MIGRATIONS.length}); update @workertown/kv`,
-  );
 }
 
 /** What is wrong with the file, and what to do. */

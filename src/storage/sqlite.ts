@@ -2,8 +2,9 @@ import { resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { StorageAdapter, StorageView } from "./adapter.ts";
 import { cachedReads } from "./sqlite-cache.ts";
-import { attempt, connectDatabase, migrateDatabase, openDatabase } from "./sqlite-open.ts";
+import { attempt, connectDatabase, openDatabase } from "./sqlite-open.ts";
 import { reads } from "./sqlite-read.ts";
+import { migrateDatabase } from "./sqlite-schema.ts";
 import { writerThread } from "./sqlite-thread.ts";
 import { localWriter, type Writer } from "./sqlite-write.ts";
 
@@ -31,7 +32,7 @@ export function sqliteStorage({
   if (namespace === "") throw new TypeError(`namespace: Expected a name, got ""`);
   // Once, so that a later change of the working directory does not matter.
   const file = path === ":memory:" ? path : resolve(path);
-  const database = openDatabase(file);
+  const database = openDatabase(file, namespace);
   const reader = reads(database, namespace);
   const cache = cachedReads(database, reader.getSmall);
   const writer =
@@ -96,6 +97,6 @@ function writerOf(file: string, namespace: string): Writer {
 function snapshotOf(path: string, namespace: string): StorageView {
   const database = new DatabaseSync(path, { readOnly: true });
   database.exec("BEGIN");
-  database.prepare("SELECT 1 FROM workertown_kv LIMIT 1").get();
+  database.prepare("SELECT 1 FROM workertown_kv_entry LIMIT 1").get();
   return { list: reads(database, namespace).list, close: () => database.close() };
 }

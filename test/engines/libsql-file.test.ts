@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { createClient } from "@libsql/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StorageAdapter } from "../../src/storage/adapter.ts";
@@ -70,20 +71,30 @@ describe("libsql, a file", () => {
     await storage.close?.();
   });
 
-  it("a file of the SQLite engine is taken over, and can go back to it", async () => {
-    const path = freshFile();
+  it("a file of the SQLite engine is refused and left as it is; its entries come over by one line of SQL", async () => {
+    const [path, mine] = [freshFile(), freshFile()];
     const before = sqliteStorage({ path });
-    await write(before, put("k", `{"x":1.0}`, { metadata: '"m"', expiresAt: NOW + 5 }));
+    const long = `"${"x".repeat(5000)}"`;
+    await write(before, put("k", `{"x":1.0}`, { metadata: '"m"', expiresAt: NOW + 5 }), put("long", long));
     await before.close?.();
     const storage = libsqlStorage({ url: `file:${path}` });
-    expect(await storage.migrate?.()).toEqual(["0001-create-table"]);
-    expect(await storage.get("k")).toMatchObject({ metadata: '"m"', expiresAt: NOW + 5 });
-    expect(textOf(await storage.get("k"))).toBe(`{"x":1.0}`);
-    await write(storage, put("l", "2"));
+    const newer = { code: "unavailable", message: expect.stringContaining("its schema is 2, this version knows 1") };
+    await expect(storage.migrate?.()).rejects.toMatchObject(newer);
+    await expect(write(storage, put("l", "2"))).rejects.toMatchObject(newer);
     await storage.close?.();
     const after = sqliteStorage({ path });
-    expect(textOf(await after.get("l"))).toBe("2");
+    expect(textOf(await after.get("k"))).toBe(`{"x":1.0}`);
     await after.close?.();
+
+    const own = libsqlStorage({ url: `file:${mine}` });
+    await own.migrate?.();
+    const database = new DatabaseSync(mine);
+    database.exec(`ATTACH '${path}' AS old; INSERT INTO workertown_kv SELECT * FROM old.workertown_kv`);
+    database.close();
+    expect(await own.get("k")).toMatchObject({ metadata: '"m"', expiresAt: NOW + 5 });
+    expect(textOf(await own.get("k"))).toBe(`{"x":1.0}`);
+    expect(textOf(await own.get("long"))).toBe(long);
+    await own.close?.();
   });
 
   it("a value of 25 MiB comes back as it came", async () => {

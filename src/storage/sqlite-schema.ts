@@ -1,0 +1,127 @@
+/** The tables of an SQLite file: how they are made and upgraded, and where a text stands in them. */
+import type { DatabaseSync } from "node:sqlite";
+
+/**
+ * Longer ones stand in a table of their own, so that a list walks over short rows only. Of a row that does not fit on its
+ * page SQLite reads all pages wherever it compares keys.
+ */
+export const ROW_VALUE_BYTES = 512;
+export const ROW_METADATA_BYTES = 256;
+
+/** Of a new file; others keep theirs. Smaller pages waste more on values of 1 KB, larger ones make each write longer. */
+export const PAGE_BYTES = 8192;
+
+/** A column that holds a text, or as an integer the `id` of one that stands apart. */
+type TextColumn = "value" | "metadata";
+
+/** What `take` makes of the text of a column, wherever it stands. */
+function textOf(column: TextColumn, take = (text: string) => text): string {
+  const apart = `(SELECT ${take("text")} FROM workertown_kv_text WHERE id = ${column})`;
+  return `CASE typeof(${column}) WHEN 'integer' THEN ${apart} ELSE ${take(column)} END`;
+}
+
+/** The `id` of the text of a column, NULL where it stands in the row. */
+export const idOf = (column: TextColumn) => `CASE typeof(${column}) WHEN 'integer' THEN ${column} END`;
+export const METADATA = textOf("metadata");
+/** The value as bytes, NULL where it takes more than the first parameter. */
+export const VALUE = textOf("value", (text) => `CASE WHEN octet_length(${text}) <= ?1 THEN CAST(${text} AS BLOB) END`);
+
+/** The texts of a row that is gone or was changed go with it, whoever writes. */
+const trigger = (event: "UPDATE" | "DELETE", column: TextColumn) => `
+  CREATE TRIGGER workertown_kv_${event.toLowerCase()}_${column} AFTER ${event} ON workertown_kv_entry
+    WHEN typeof(OLD.${column}) = 'integer'${event === "UPDATE" ? ` AND OLD.${column} IS NOT NEW.${column}` : ""}
+    BEGIN DELETE FROM workertown_kv_text WHERE id = OLD.${column}; END;`;
+
+const isLong = (column: TextColumn) =>
+  `octet_length(${column}) > ${column === "value" ? ROW_VALUE_BYTES : ROW_METADATA_BYTES}`;
+
+/** The steps that make and upgrade the schema, oldest first; `PRAGMA user_version` counts those that ran. */
+const MIGRATIONS: readonly { name: string; sql: string }[] = [
+  {
+    name: "0001-create-table",
+    sql: `
+      CREATE TABLE workertown_kv (
+        namespace TEXT NOT NULL,
+        name BLOB NOT NULL,
+        metadata TEXT,
+        expires_at INTEGER,
+        version TEXT NOT NULL,
+        updated_at INTEGER NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (namespace, name)
+      );
+      CREATE INDEX workertown_kv_expires ON workertown_kv (namespace, expires_at) WHERE expires_at IS NOT NULL;`,
+  },
+  {
+    name: "0002-cluster-entries",
+    // An old row leaves at most two texts, whose ids are made of its rowid.
+    sql: `
+      CREATE TABLE workertown_kv_namespace (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+      CREATE TABLE workertown_kv_text (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+      CREATE TABLE workertown_kv_entry (
+        namespace INTEGER NOT NULL,
+        name BLOB NOT NULL,
+        metadata,
+        expires_at INTEGER,
+        version TEXT NOT NULL,
+        updated_at INTEGER NOT NULL,
+        value NOT NULL,
+        PRIMARY KEY (namespace, name)
+      ) WITHOUT ROWID;
+      INSERT INTO workertown_kv_namespace (name) SELECT DISTINCT namespace FROM workertown_kv;
+      INSERT INTO workertown_kv_text SELECT 2 * rowid, value FROM workertown_kv WHERE ${isLong("value")};
+      INSERT INTO workertown_kv_text SELECT 2 * rowid + 1, metadata FROM workertown_kv WHERE ${isLong("metadata")};
+      INSERT INTO workertown_kv_entry
+        SELECT space.id, old.name, CASE WHEN ${isLong("metadata")} THEN 2 * old.rowid + 1 ELSE metadata END, expires_at,
+          version, updated_at, CASE WHEN ${isLong("value")} THEN 2 * old.rowid ELSE value END
+        FROM workertown_kv AS old JOIN workertown_kv_namespace AS space ON space.name = old.namespace
+        ORDER BY space.id, old.name;
+      DROP TABLE workertown_kv;
+      -- Where libSQL and D1 look for the version, so that they refuse the tables that they do not know.
+      CREATE TABLE IF NOT EXISTS workertown_kv_schema (version INTEGER PRIMARY KEY, name TEXT NOT NULL);
+      INSERT OR REPLACE INTO workertown_kv_schema VALUES (2, '0002-cluster-entries');
+      CREATE INDEX workertown_kv_expires ON workertown_kv_entry (namespace, expires_at) WHERE expires_at IS NOT NULL;
+      ${trigger("UPDATE", "value")}
+      ${trigger("UPDATE", "metadata")}
+      ${trigger("DELETE", "value")}
+      ${trigger("DELETE", "metadata")}
+      CREATE VIEW workertown_kv AS
+        SELECT space.name AS namespace, entry.name AS name, ${textOf("metadata")} AS metadata, expires_at, version,
+          updated_at, ${textOf("value")} AS value
+        FROM workertown_kv_entry AS entry JOIN workertown_kv_namespace AS space ON space.id = entry.namespace;`,
+  },
+];
+
+/** Runs the steps that have not run and names them; safe when several processes do so at once. */
+export function migrateDatabase(database: DatabaseSync): string[] {
+  if (versionOf(database) === MIGRATIONS.length) return [];
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    const steps = MIGRATIONS.slice(versionOf(database));
+    for (const { sql } of steps) database.exec(sql);
+    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    database.exec("COMMIT");
+    return steps.map(({ name }) => name);
+  } catch (error) {
+    if (database.isTransaction) database.exec("ROLLBACK");
+    throw error;
+  }
+}
+
+/** How many steps have run; throws where they are more than this version knows, before anything is changed. */
+export function versionOf(database: DatabaseSync): number {
+  const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
+  if (version <= MIGRATIONS.length) return version;
+  throw new Error(
+    `it was made by a newer version (its schema is ${version}, this version knows ${MIGRATIONS.length}); update @workertown/kv`,
+  );
+}
+
+/** The number that stands for a namespace in the rows of its entries; a new one is put down. */
+export function namespaceId(database: DatabaseSync, namespace: string): number {
+  const find = database.prepare("SELECT id FROM workertown_kv_namespace WHERE name = ?");
+  const known = find.get(namespace);
+  if (known !== undefined) return Number(known.id);
+  database.prepare("INSERT INTO workertown_kv_namespace (name) VALUES (?) ON CONFLICT DO NOTHING").run(namespace);
+  return Number(find.get(namespace)?.id);
+}

@@ -3,7 +3,7 @@ import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListedEntry, ListQuery, StoredEntry } from "./adapter.ts";
 import { boundsOf, keyOfBytes } from "./key-range.ts";
 import { attempt } from "./sqlite-open.ts";
-import { METADATA, namespaceId, VALUE } from "./sqlite-schema.ts";
+import { ENTRIES, namespaceId, textOf, VALUE } from "./sqlite-schema.ts";
 
 /** A longer value is read by another thread, since it takes as long as many short ones. */
 const LARGE_BYTES = 262_144;
@@ -22,7 +22,7 @@ export function finder(database: DatabaseSync, namespace: string): Find {
   // Text goes in and out as bytes: a trip through a JavaScript string costs more, the longer the dearer (bench/json-text.ts).
   const rowOf = arrays<EntryRow>(
     database.prepare(
-      `SELECT ${VALUE} AS value, ${METADATA} AS metadata, expires_at, version FROM workertown_kv_entry
+      `SELECT ${VALUE} AS value, ${textOf("metadata")} AS metadata, expires_at, version FROM ${ENTRIES}
         WHERE namespace = ${namespaceId(database, namespace)} AND name = ?2`,
     ),
   ).get;

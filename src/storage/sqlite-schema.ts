@@ -14,17 +14,19 @@ export const PAGE_BYTES = 8192;
 /** A column that holds a text, or as an integer the `id` of one that stands apart. */
 type TextColumn = "value" | "metadata";
 
-/** What `take` makes of the text of a column, wherever it stands. */
-function textOf(column: TextColumn, take = (text: string) => text): string {
-  const apart = `(SELECT ${take("text")} FROM workertown_kv_text WHERE id = ${column})`;
-  return `CASE typeof(${column}) WHEN 'integer' THEN ${apart} ELSE ${take(column)} END`;
-}
-
 /** The `id` of the text of a column, NULL where it stands in the row. */
 export const idOf = (column: TextColumn) => `CASE typeof(${column}) WHEN 'integer' THEN ${column} END`;
-export const METADATA = textOf("metadata");
-/** The value as bytes, NULL where it takes more than the first parameter. */
-export const VALUE = textOf("value", (text) => `CASE WHEN octet_length(${text}) <= ?1 THEN CAST(${text} AS BLOB) END`);
+
+/** The text of a column, wherever it stands. */
+export const textOf = (column: TextColumn) =>
+  `CASE typeof(${column}) WHEN 'integer' THEN (SELECT text FROM workertown_kv_text WHERE id = ${column}) ELSE ${column} END`;
+
+const unlessTooLong = (text: string) => `CASE WHEN octet_length(${text}) <= ?1 THEN CAST(${text} AS BLOB) END`;
+
+/** The value as bytes, NULL where it takes more than the first parameter, and the tables that it is read from. */
+export const VALUE = `CASE WHEN long.id IS NULL THEN ${unlessTooLong("value")} ELSE ${unlessTooLong("long.text")} END`;
+// By a join: a subquery would copy what it found once more.
+export const ENTRIES = `workertown_kv_entry LEFT JOIN workertown_kv_text AS long ON long.id = ${idOf("value")}`;
 
 /** The texts of a row that is gone or was changed go with it, whoever writes. */
 const trigger = (event: "UPDATE" | "DELETE", column: TextColumn) => `

@@ -9,16 +9,33 @@ export interface Command extends AsyncDisposable {
   kill(signal: NodeJS.Signals): Promise<number | null>;
 }
 
+export interface CommandOptions {
+  args?: string[];
+  env?: Record<string, string>;
+  /** The user, and group, that runs it, where the tests run as root. */
+  uid?: number | undefined;
+  /** Kills it. */
+  signal?: AbortSignal;
+}
+
 /** `workertown-kv serve` with these arguments on a free port; resolves once it says where it listens. */
 export async function startCommand(
   cwd: string,
-  { args = [], env = {} }: { args?: string[]; env?: Record<string, string> } = {},
+  { args = [], env = {}, uid, signal }: CommandOptions = {},
 ): Promise<Command> {
   const child = spawn(
     process.execPath,
     ["--conditions=workertown-source", resolve("src/cli/main.ts"), "serve", "--port", "0", ...args],
-    { cwd, env: { PATH: process.env.PATH, ...env }, stdio: ["ignore", "pipe", "pipe"] },
+    {
+      cwd,
+      env: { PATH: process.env.PATH, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+      ...(uid !== undefined && { uid, gid: uid }),
+      ...(signal !== undefined && { signal, killSignal: "SIGKILL" as const }),
+    },
   );
+  // A signal ends it with an error as well; how it ended is told below.
+  child.on("error", () => {});
   let output = "";
   const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
   const url = await new Promise<string>((resolve, reject) => {

@@ -12,8 +12,8 @@ export interface Command extends AsyncDisposable {
 export interface CommandOptions {
   args?: string[];
   env?: Record<string, string>;
-  /** The user, and group, that runs it, where the tests run as root. */
-  uid?: number | undefined;
+  /** A command that runs it, with arguments. */
+  through?: readonly string[];
   /** Kills it. */
   signal?: AbortSignal;
 }
@@ -21,19 +21,16 @@ export interface CommandOptions {
 /** `workertown-kv serve` with these arguments on a free port; resolves once it says where it listens. */
 export async function startCommand(
   cwd: string,
-  { args = [], env = {}, uid, signal }: CommandOptions = {},
+  { args = [], env = {}, through = [], signal }: CommandOptions = {},
 ): Promise<Command> {
-  const child = spawn(
-    process.execPath,
-    ["--conditions=workertown-source", resolve("src/cli/main.ts"), "serve", "--port", "0", ...args],
-    {
-      cwd,
-      env: { PATH: process.env.PATH, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-      ...(uid !== undefined && { uid, gid: uid }),
-      ...(signal !== undefined && { signal, killSignal: "SIGKILL" as const }),
-    },
-  );
+  const serve = ["--conditions=workertown-source", resolve("src/cli/main.ts"), "serve", "--port", "0", ...args];
+  const [command, ...rest] = [...through, process.execPath, ...serve] as [string, ...string[]];
+  const child = spawn(command, rest, {
+    cwd,
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    ...(signal !== undefined && { signal, killSignal: "SIGKILL" as const }),
+  });
   // A signal ends it with an error as well; how it ended is told below.
   child.on("error", () => {});
   let output = "";

@@ -18,7 +18,8 @@ const MISSES = 8192;
  */
 export function cachedReads(database: DatabaseSync, read: (key: string) => StoredEntry | null | undefined) {
   const begin = database.prepare("BEGIN");
-  const commit = database.prepare("COMMIT");
+  // Where a read has failed on a damaged page, COMMIT fails once more.
+  const end = database.prepare("ROLLBACK");
   const dataVersion = database.prepare("PRAGMA data_version");
   const entries = new Map<string, StoredEntry | null>();
   const missed = new Set<string>();
@@ -29,7 +30,7 @@ export function cachedReads(database: DatabaseSync, read: (key: string) => Store
   function endTurn(): void {
     if (!inTurn) return;
     inTurn = false;
-    if (database.isOpen && database.isTransaction) commit.run();
+    if (database.isOpen && database.isTransaction) end.run();
   }
 
   function beginTurn(): void {

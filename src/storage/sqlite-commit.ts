@@ -2,7 +2,8 @@ import type { DatabaseSync } from "node:sqlite";
 import { conditionHolds, isLive } from "../core/entry.ts";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
-import { attempt, failureOf, isBusy } from "./sqlite-open.ts";
+import type { FailStop } from "./sqlite-fail-stop.ts";
+import { failureOf, isBusy, isDamage } from "./sqlite-open.ts";
 import { putter, standsApart } from "./sqlite-put.ts";
 import { finder } from "./sqlite-read.ts";
 import { namespaceId } from "./sqlite-schema.ts";
@@ -24,10 +25,12 @@ const NO_VALUE = 0;
  * is refused or fails undoes itself alone; a commit that fails rejects all of its calls. Answers `null` where another
  * process holds the lock and `patient` is set.
  */
-export function groupCommit(database: DatabaseSync, namespace: string) {
-  const apply = applier(database, namespace);
+export function groupCommit(database: DatabaseSync, namespace: string, stop: FailStop) {
+  const apply = applier(database, namespace, stop);
 
   return function commit(calls: readonly Call[], patient: boolean): Answer[] | null {
+    const refused = stop.refusal();
+    if (refused !== null) return calls.map(() => ({ error: refused }));
     let phase: "begin" | "apply" | "commit" = "begin";
     try {
       database.exec("BEGIN IMMEDIATE");
@@ -37,9 +40,10 @@ export function groupCommit(database: DatabaseSync, namespace: string) {
       database.exec("COMMIT");
       return answers;
     } catch (error) {
+      stop.note(error);
       rollBack(database);
       if (phase === "begin" && patient && isBusy(error)) return null;
-      // The failure of one call, a full disk, has ended the transaction of all: each gets one of its own.
+      // The failure of one call, a full disk or a damaged page, has ended the transaction of all: each gets one of its own.
       if (phase === "apply" && calls.length > 1) return calls.flatMap((call) => commit([call], false) ?? []);
       return calls.map(() => ({ error: failureOf(error) }));
     }
@@ -54,7 +58,7 @@ function rollBack(database: DatabaseSync): void {
 }
 
 /** Applies one call inside the transaction that is open; its answer holds once that is committed. */
-function applier(database: DatabaseSync, namespace: string) {
+function applier(database: DatabaseSync, namespace: string, stop: FailStop) {
   const id = namespaceId(database, namespace);
   const find = finder(database, namespace);
   const remove = database.prepare(`DELETE FROM workertown_kv_entry WHERE namespace = ${id} AND name = ?`);
@@ -93,8 +97,8 @@ function applier(database: DatabaseSync, namespace: string) {
       }
       return { outcomes };
     } catch (error) {
-      // A full disk ends the whole transaction: then nobody's write has happened.
-      if (!database.isTransaction) throw error;
+      // A full disk ends the whole transaction, and a damaged page makes all of it fail: then nobody's write has happened.
+      if (!database.isTransaction || isDamage(error) || stop.note(error)) throw error;
       if (!single) database.exec("ROLLBACK TO call; RELEASE call");
       return { error: failureOf(error) };
     }
@@ -102,11 +106,11 @@ function applier(database: DatabaseSync, namespace: string) {
 }
 
 /** Removes up to `limit` entries that expired at or before `now`, in one statement. */
-export function sweeper(database: DatabaseSync, namespace: string): (now: number, limit: number) => number {
+export function sweeper(database: DatabaseSync, namespace: string, stop: FailStop) {
   const own = `namespace = ${namespaceId(database, namespace)}`;
   const sweep = database.prepare(
     `DELETE FROM workertown_kv_entry WHERE ${own} AND name IN (
       SELECT name FROM workertown_kv_entry WHERE ${own} AND expires_at <= ? ORDER BY expires_at LIMIT ?)`,
   );
-  return (now, limit) => attempt(() => Number(sweep.run(now, limit).changes));
+  return (now: number, limit: number) => stop.guard(() => Number(sweep.run(now, limit).changes));
 }

@@ -17,6 +17,8 @@ type PackedOperation =
 export interface WriterData {
   path: string;
   namespace: string;
+  /** Whether a flush has failed, in any thread of the process. */
+  stop: SharedArrayBuffer;
 }
 
 export type ToWriter =

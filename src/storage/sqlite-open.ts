@@ -1,8 +1,9 @@
-import { statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { KvError } from "../core/errors.ts";
 import { unavailable } from "./failures.ts";
+import { renewLog } from "./sqlite-log.ts";
 import { migrateDatabase, namespaceId, PAGE_BYTES, versionOf } from "./sqlite-schema.ts";
 
 const STARTUP_BUSY_MS = 10_000;
@@ -16,6 +17,8 @@ export function openDatabase(path: string, namespace = "default"): DatabaseSync 
   try {
     database = new DatabaseSync(file);
     database.exec(`PRAGMA busy_timeout = ${STARTUP_BUSY_MS}`);
+    // SQLite would open it for reading alone, and say so only when something is written.
+    if (!memory) accessSync(file, constants.R_OK | constants.W_OK);
     versionOf(database);
     database.exec(`PRAGMA page_size = ${PAGE_BYTES}`);
     database.exec("PRAGMA journal_mode = WAL");
@@ -24,12 +27,28 @@ export function openDatabase(path: string, namespace = "default"): DatabaseSync 
     namespaceId(database, namespace);
     // A wait for another process's lock stalls this one whole, so that it is short; the writes try again by themselves.
     database.exec(`PRAGMA busy_timeout = ${SERVING_BUSY_MS}`);
+    if (!memory) alone(database, () => renewLog(`${file}-wal`));
     return database;
   } catch (error) {
     if (database?.isOpen) database.close();
     throw memory
       ? error
       : new Error(`Cannot open the database ${JSON.stringify(file)}: ${mend(file, error)}`, { cause: error });
+  }
+}
+
+/** A step while no other process writes; where one does it is left out, for that one has taken it. */
+function alone(database: DatabaseSync, step: () => void): void {
+  try {
+    database.exec("BEGIN IMMEDIATE");
+  } catch (error) {
+    if (isBusy(error)) return;
+    throw error;
+  }
+  try {
+    step();
+  } finally {
+    database.exec("ROLLBACK");
   }
 }
 
@@ -50,6 +69,7 @@ function mend(file: string, error: unknown): string {
   const folder = dirname(file);
   if (kind(file) === "folder") return "it is a folder; name a file in it";
   if (kind(folder) !== "folder") return `there is no folder ${JSON.stringify(folder)}; create it or name another path`;
+  if (isFull(error)) return "the disk is full; make room";
   switch (sqliteCode(error)) {
     case NOT_A_DATABASE:
       return "it is not an SQLite database; move it away or name another path";
@@ -65,10 +85,23 @@ function mend(file: string, error: unknown): string {
 
 const BUSY = 5;
 const READ_ONLY = 8;
+const IO_ERROR = 10;
 const CORRUPT = 11;
 const FULL = 13;
 const CANNOT_OPEN = 14;
 const NOT_A_DATABASE = 26;
+/** `SQLITE_IOERR_FSYNC`, `SQLITE_IOERR_DIR_FSYNC`, and `SQLITE_IOERR_SHMSIZE`: there is no room for the log's index. */
+const FAILED_FLUSHES = [1034, 1290];
+const NO_ROOM_FOR_INDEX = 4874;
+
+/** What the operator reads beside SQLite's own words. */
+const ADVICE: Readonly<Record<number, string>> = {
+  [READ_ONLY]: "check the permissions of the file and of its folder, and whether the disk has become read-only",
+  [IO_ERROR]: "the disk cannot be read or written; see the log of the system",
+  [CORRUPT]: "the file is damaged; stop the service and restore it from a backup",
+  [CANNOT_OPEN]: "check that the folder is there and may be written, and how many files may be open",
+  [NOT_A_DATABASE]: "the file is damaged or another one has taken its place; restore it from a backup",
+};
 
 /** SQLite's result codes by the text of their errors: Deno's errors carry nothing else. */
 const CODES: readonly [code: number, text: string][] = [
@@ -76,18 +109,21 @@ const CODES: readonly [code: number, text: string][] = [
   [6, "database table is locked"],
   [7, "out of memory"],
   [READ_ONLY, "attempt to write a readonly database"],
-  [10, "disk I/O error"],
+  [IO_ERROR, "disk I/O error"],
   [CORRUPT, "database disk image is malformed"],
   [FULL, "database or disk is full"],
   [CANNOT_OPEN, "unable to open database file"],
   [NOT_A_DATABASE, "file is not a database"],
 ];
 
+/** Codes of the file system that mean the same. */
+const FILE_CODES: Readonly<Record<string, number>> = { EACCES: READ_ONLY, EPERM: READ_ONLY, EROFS: READ_ONLY };
+
 function sqliteCode(error: unknown): number | undefined {
-  const { errcode, message } = error as { errcode?: unknown; message?: unknown };
+  const { errcode, message = "", code = "" } = error as { errcode?: unknown; message?: string; code?: string };
   // The low byte is the code, the rest says more about it.
   if (typeof errcode === "number") return errcode & 0xff;
-  return CODES.find(([, text]) => typeof message === "string" && message.startsWith(text))?.[0];
+  return FILE_CODES[code] ?? CODES.find(([, text]) => message.startsWith(text))?.[0];
 }
 
 /** Whether another process holds the lock. */
@@ -95,12 +131,30 @@ export function isBusy(error: unknown): boolean {
   return sqliteCode(error) === BUSY;
 }
 
+/** Whether a damaged page was met. */
+export function isDamage(error: unknown): boolean {
+  return sqliteCode(error) === CORRUPT;
+}
+
+/** Whether a flush of the disk has failed. Where an error carries no number, as on Deno, any I/O error may be that. */
+export function isFailedFlush(error: unknown): boolean {
+  const { errcode } = error as { errcode?: unknown };
+  return typeof errcode === "number" ? FAILED_FLUSHES.includes(errcode) : sqliteCode(error) === IO_ERROR;
+}
+
+function isFull(error: unknown): boolean {
+  return sqliteCode(error) === FULL || (error as { errcode?: unknown }).errcode === NO_ROOM_FOR_INDEX;
+}
+
 /** The error as the store knows it: `storage_full`, `unavailable` with its cause, or itself where it is a fault of ours. */
 export function failureOf(error: unknown): unknown {
   const code = sqliteCode(error);
-  if (code === FULL) return new KvError("storage_full", "The disk is full; nothing was changed", { cause: error });
+  if (isFull(error)) return new KvError("storage_full", "The disk is full; nothing was changed", { cause: error });
   if (!CODES.some(([known]) => known === code)) return error;
-  return unavailable(error);
+  const advice = ADVICE[code as number];
+  const cause = advice === undefined ? error : new Error(`${(error as Error).message}; ${advice}`, { cause: error });
+  // What a failed flush was to write may be found after a restart, or not.
+  return unavailable(cause, isFailedFlush(error));
 }
 
 /** A step whose failure is told as the store knows it. */

@@ -3,6 +3,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { type Answer, type Call, groupCommit, sweeper } from "./sqlite-commit.ts";
+import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
 import { reads } from "./sqlite-read.ts";
 
 /** How many calls, and bytes of values, share one commit at most, so that a burst does not hold up everybody else. */
@@ -27,9 +28,9 @@ export interface Writer {
 }
 
 /** A writer on this thread. */
-export function localWriter(database: DatabaseSync, namespace: string): Writer {
-  const commit = groupCommit(database, namespace);
-  const sweep = sweeper(database, namespace);
+export function localWriter(database: DatabaseSync, namespace: string, stop: FailStop = failStop()): Writer {
+  const commit = groupCommit(database, namespace, stop);
+  const sweep = sweeper(database, namespace, stop);
   const { get } = reads(database, namespace);
   let waiting: Waiting[] = [];
   let draining: Promise<void> | null = null;

@@ -2,13 +2,14 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import type { StoredEntry } from "./adapter.ts";
+import { failStop } from "./sqlite-fail-stop.ts";
 import { type Done, failureText, type Reply, type ToWriter, unpack, type WriterData } from "./sqlite-messages.ts";
 import { connectDatabase } from "./sqlite-open.ts";
 import { localWriter } from "./sqlite-write.ts";
 
-const { path, namespace } = workerData as WriterData;
+const { path, namespace, stop } = workerData as WriterData;
 const database = connectDatabase(path);
-const writer = localWriter(database, namespace);
+const writer = localWriter(database, namespace, failStop(stop));
 let outbox: Reply[] = [];
 
 /** What is answered together is sent together. */

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { StorageAdapter, StorageView } from "./adapter.ts";
 import { cachedReads } from "./sqlite-cache.ts";
+import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
 import { attempt, connectDatabase, openDatabase } from "./sqlite-open.ts";
 import { reads } from "./sqlite-read.ts";
 import { migrateDatabase } from "./sqlite-schema.ts";
@@ -35,10 +36,15 @@ export function sqliteStorage({
   const database = openDatabase(file, namespace);
   const reader = reads(database, namespace);
   const cache = cachedReads(database, reader.getSmall);
+  const stop = failStop();
   const writer =
     file === ":memory:"
-      ? localWriter(database, namespace)
-      : writerThread({ path: file, namespace }, () => writerOf(file, namespace), cache.endTurn);
+      ? localWriter(database, namespace, stop)
+      : writerThread(
+          { path: file, namespace, stop: stop.shared },
+          () => writerOf(file, namespace, stop),
+          cache.endTurn,
+        );
 
   function get(key: string) {
     const entry = attempt(() => cache.get(key));
@@ -68,9 +74,14 @@ export function sqliteStorage({
     write: writer.write,
     migrate: () => {
       cache.endTurn();
-      return attempt(() => migrateDatabase(database));
+      return stop.guard(() => migrateDatabase(database));
     },
     sweep: writer.sweep,
+    ping() {
+      const refused = stop.refusal();
+      if (refused !== null) throw refused;
+      reader.get("ready");
+    },
     async close() {
       await writer.close();
       cache.endTurn();
@@ -81,9 +92,9 @@ export function sqliteStorage({
 }
 
 /** A writer on this thread with a connection of its own: what it writes changes the cache's `data_version`. */
-function writerOf(file: string, namespace: string): Writer {
+function writerOf(file: string, namespace: string, stop: FailStop): Writer {
   const database = attempt(() => connectDatabase(file));
-  const writer = localWriter(database, namespace);
+  const writer = localWriter(database, namespace, stop);
   return {
     ...writer,
     async close() {

@@ -97,7 +97,7 @@ export function startLoad({ url, ledger, random, name = "", length = 200 }: Load
         const operations = [...puts, { op: "delete", key: keys[0], ifMatch: '"never"' }];
         const answer = await call(`${url}/v1/kv`, "POST", "refused", { operations, atomic: true });
         if (answer === undefined) return;
-        if (answer.status !== 412) faults.push(`an atomic batch that must be refused: ${answer.status}`);
+        if (answer.status !== 412) faults.push(`refused: ${answer.status} ${answer.json.detail}`);
       }
       const removes = random() < 0.3;
       const { id, value } = ledger.send(keys, (own) => (removes ? null : valueFor(own)));

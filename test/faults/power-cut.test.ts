@@ -1,7 +1,7 @@
 /**
  * Power cuts. `kill -9` cannot see a missing flush, since the kernel keeps what was written. Here every file system call of
  * the real command is recorded, and disks are made of the record as a cut at some moment may leave them.
- * `POWER_IMAGES=1000` makes more of them; `POWER_SEED` repeats the choices, though not the recorded run.
+ * `POWER_IMAGES=200` makes more of them; `POWER_SEED` repeats the choices, though not the recorded run.
  */
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ import { createLedger, type Ledger } from "./ledger.ts";
 import { startLoad } from "./load.ts";
 import { buildShim, noShim, type Shim } from "./shim.ts";
 
-const IMAGES = Number(process.env.POWER_IMAGES ?? 200);
+const IMAGES = Number(process.env.POWER_IMAGES ?? 60);
 const SEED = Number(process.env.POWER_SEED ?? Date.now() % 1_000_000);
 /** Long enough for several checkpoints, which come at each 4 MiB of log. */
 const WRITES = 400;
@@ -72,6 +72,31 @@ describe.skipIf(noShim)(`power cuts${noShim ? ` (${noShim})` : ""}`, () => {
     // There was something to lose, and checkpoints were among it.
     expect(unflushed).toBeGreaterThan(IMAGES);
     expect(checkpointsOf(calls)).toBeGreaterThan(3);
+  }, 300_000);
+
+  it("lose none after a flush that failed and a restart", async () => {
+    const failing = await startCommand(folder, { env: { KV_API_KEY: KEY, ...shim.env(folder) } });
+    const load = startLoad({ url: failing.url, ledger, random: next, length: LENGTH });
+    await expect.poll(() => load.count, { interval: 5, timeout: 60_000 }).toBeGreaterThan(50);
+    shim.set("flush");
+    // Every client ends with the first write that is refused.
+    await expect.poll(() => load.faults.length, { interval: 5, timeout: 60_000 }).toBe(16);
+    await load.stop();
+    await failing.kill("SIGKILL");
+    shim.set("none");
+    await run("SIGKILL", { writes: 100 });
+    const { faults } = await images();
+    expect(faults).toEqual([]);
+  }, 300_000);
+
+  it("lose none where now and then a checkpoint cannot flush the database", async () => {
+    const during = () => shim.set(next() < 0.5 ? "database flush" : "none");
+    await run("SIGKILL", { during });
+    shim.set("none");
+    await run("SIGKILL");
+    const { faults, calls } = await images();
+    expect(faults).toEqual([]);
+    expect(calls.filter(({ type }) => type === "E").length).toBeGreaterThan(0);
   }, 300_000);
 
   it("lose some where the database does not flush (synchronous = OFF), so that this test can fail", async () => {

@@ -139,7 +139,8 @@ describe("the thread that writes", () => {
 
   test("where there can be none this one writes, and nothing is lost", async () => {
     const database = openDatabase(path);
-    const missing = { path: join(folder, "no", "such", "file.sqlite"), namespace: "default" };
+    const stop = new SharedArrayBuffer(1);
+    const missing = { path: join(folder, "no", "such", "file.sqlite"), namespace: "default", stop };
     const writer = writerThread(missing, () => localWriter(database, "default"));
     const calls = ["a", "b"].map((key) => writer.write([put(key)], { now, atomic: false }));
     expect(await Promise.all(calls)).toEqual([["written"], ["written"]]);
@@ -153,7 +154,8 @@ describe("the thread that writes", () => {
   });
 
   test("where there can be neither, each write is refused and the process stays", async () => {
-    const missing = { path: join(folder, "no", "such", "file.sqlite"), namespace: "default" };
+    const stop = new SharedArrayBuffer(1);
+    const missing = { path: join(folder, "no", "such", "file.sqlite"), namespace: "default", stop };
     const writer = writerThread(missing, () => {
       throw new KvError("unavailable", "No room for a connection");
     });
@@ -229,7 +231,7 @@ describe("reads", () => {
   test("are checked again in the same turn before a write of it is answered", async () => {
     const order: string[] = [];
     openDatabase(path).close();
-    const data = { path, namespace: "default" };
+    const data = { path, namespace: "default", stop: new SharedArrayBuffer(1) };
     const writer = writerThread(data, expect.unreachable, () => void order.push("check"));
     await writer.write([put("a", "1")], { now, atomic: false }).then(() => order.push("answer"));
     expect(order).toEqual(["check", "answer"]);

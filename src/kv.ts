@@ -107,7 +107,8 @@ function requestLog(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
 
 function counted(service: Service): MiddlewareHandler<KvHonoEnv> {
   return async function counted(c, next) {
-    const end = service.begin();
+    const { hold, end } = service.begin(c.env);
+    c.set("hold", hold);
     try {
       await next();
     } finally {

@@ -6,9 +6,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { addressOf } from "#runtime";
 import { includesScope } from "./auth/principal.ts";
+import type { Hold } from "./core/budget.ts";
 import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
 import { KvError } from "./core/errors.ts";
 import { checkKey, decodeKey, quote } from "./core/key.ts";
+import { STREAM_BYTES } from "./core/limits.ts";
 import { type KvApp, PARTS } from "./kv.ts";
 import { type Body, bodyOf, send } from "./node-answer.ts";
 import { readBody } from "./node-body.ts";
@@ -74,11 +76,19 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     answer(exchange, status, fieldsFrom(own), Buffer.from(text));
   }
 
-  function get(exchange: Exchange, { store }: Instance, { key, condition }: Target): undefined | Promise<void> {
+  function get(
+    exchange: Exchange,
+    { store }: Instance,
+    { key, condition }: Target,
+    hold: Hold,
+  ): undefined | Promise<void> {
     const answerFound = (stored: StoredEntry | null) => {
       if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
       if (isUnchanged(condition, stored)) answer(exchange, 304, [...READ_FIELDS, "etag", etag(stored.version)], null);
-      else answerEntry(exchange, stored);
+      else {
+        if (stored.value.length > STREAM_BYTES) hold(stored.value.length);
+        answerEntry(exchange, stored);
+      }
     };
     const found = store.get(key);
     if (found instanceof Promise) return found.then(answerFound);
@@ -91,7 +101,9 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     { store }: Instance,
     { key, condition }: Target,
     request: IncomingMessage,
+    hold: Hold,
   ): Promise<void> {
+    hold(Number(request.headers["content-length"]));
     const { bytes, body, spans } = await readBody(request, putBody(store.limits));
     const text = (index: unknown) => {
       const [start, end] = spans[index as number] ?? [];
@@ -115,15 +127,15 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
       began: Date.now(),
       webRequest,
     };
-    const end = service.begin();
+    const { hold, end } = service.begin({ outgoing: response });
     const fail = (error: unknown) => answerError(exchange, error);
     if (method === "PUT") {
-      void put(exchange, instance, target, request).catch(fail).finally(end);
+      void put(exchange, instance, target, request, hold).catch(fail).finally(end);
       return;
     }
     let pending: Promise<void> | undefined;
     try {
-      pending = get(exchange, instance, target);
+      pending = get(exchange, instance, target, hold);
     } catch (error) {
       fail(error);
     }

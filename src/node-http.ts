@@ -6,6 +6,8 @@ import { getRequestListener } from "@hono/node-server";
 import { KvError } from "./core/errors.ts";
 import type { KvApp } from "./kv.ts";
 import { fastListener } from "./node-fast.ts";
+import { inOrder } from "./node-order.ts";
+import { endUnread } from "./node-unread.ts";
 import { problemText, SAFE_HEADERS } from "./routes/respond.ts";
 
 /** The most that the line and the header of a request may take, in bytes. */
@@ -30,16 +32,7 @@ export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
     else answerProblem(response, fault);
   };
   const respond = fast ? fastListener(app, byApp) : byApp;
-  const answers = new WeakMap<Duplex, ServerResponse>();
-
-  function answer(request: IncomingMessage, response: ServerResponse): void {
-    const { socket } = request;
-    const before = answers.get(socket);
-    answers.set(socket, response);
-    // Requests that were sent without waiting are served in their order (RFC 9112, section 9.3.2).
-    if (before === undefined || before.writableEnded) respond(request, response);
-    else before.once("close", () => respond(request, response));
-  }
+  const { answer, answerOf } = inOrder(respond);
 
   const server = createServer(
     {
@@ -53,6 +46,9 @@ export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
     },
     answer,
   );
+  // All fields that fit are seen: one that is dropped may be the condition of a write.
+  server.maxHeadersCount = 0;
+  endUnread(server, answerOf, app.timeouts);
   server.on("checkContinue", (request, response) => {
     continueWhenRead(request, response);
     answer(request, response);
@@ -62,14 +58,24 @@ export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
   server.on("connect", (_request, socket) => {
     // Node has let go of this socket: nobody else hears its errors or ends it.
     socket.on("error", () => {});
-    setTimeout(() => socket.destroy(), CONNECT_MS).unref();
-    refuse(socket, new KvError("method_not_allowed", "CONNECT is not served", { headers: { Allow: METHODS } }));
+    const refuseNow = () => {
+      setTimeout(() => socket.destroy(), CONNECT_MS).unref();
+      refuse(socket, new KvError("method_not_allowed", "CONNECT is not served", { headers: { Allow: METHODS } }));
+    };
+    const begun = answerOf(socket);
+    if (begun === undefined || begun.writableEnded) refuseNow();
+    else begun.once("close", refuseNow);
   });
   server.on("clientError", (fault: NodeJS.ErrnoException, socket) => {
-    const begun = answers.get(socket);
-    const halfway = begun?.headersSent === true && !begun.writableFinished;
-    if (fault.code === "ECONNRESET" || !socket.writable || halfway) socket.destroy();
-    else refuse(socket, parserError(fault.code));
+    const begun = answerOf(socket);
+    const refuseNow = () => {
+      const halfway = begun?.headersSent === true && !begun.writableFinished;
+      if (fault.code === "ECONNRESET" || !socket.writable || halfway) socket.destroy();
+      else refuse(socket, parserError(fault.code));
+    };
+    // What comes after a sound request that is still being served is not that one's fault: its answer goes first.
+    if (begun?.req.complete === true && !begun.writableEnded) begun.once("close", refuseNow);
+    else refuseNow();
   });
   return server;
 }

@@ -1,7 +1,8 @@
 /** What stands behind the routes: one store and one authenticator for each set of values read from the environment. */
-import { COUNTS_IN_MEMORY, defaultRuntime, readEnv, startSweeper } from "#runtime";
+import { COUNTS_IN_MEMORY, createBudget, defaultRuntime, readEnv, startSweeper } from "#runtime";
 import { type Access, createAccess } from "./access/access.ts";
 import { type Authenticator, createAuthenticator } from "./auth/authenticate.ts";
+import type { Hold } from "./core/budget.ts";
 import type { Env } from "./core/env.ts";
 import { KvError } from "./core/errors.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -23,8 +24,8 @@ export interface Service {
   open(env: Env): Promise<Instance>;
   /** The instance for a request's bindings, where it is open and the service is not closing. */
   current(bindings: unknown): Instance | undefined;
-  /** Counts a request, which `close` waits for, until what it returns is called. */
-  begin(): () => void;
+  /** Counts a request, which `close` waits for, until `end` is called. */
+  begin(bindings: unknown): { hold: Hold; end(): void };
   readonly closing: boolean;
   /** Waits for the requests in flight, then closes what was opened. */
   close(): Promise<void>;
@@ -33,6 +34,7 @@ export interface Service {
 export function createService(options: ResolvedOptions): Service {
   const opened: Instance[] = [];
   const stops: (() => void)[] = [];
+  const budget = createBudget(options.limits);
   let inFlight = 0;
   let closing: Promise<void> | undefined;
   let closed = false;
@@ -72,11 +74,16 @@ export function createService(options: ResolvedOptions): Service {
       return closing === undefined ? instanceFor.find(this.envOf(bindings)) : undefined;
     },
 
-    begin() {
+    begin(bindings) {
+      const { hold, release } = budget(bindings);
       inFlight += 1;
-      return () => {
-        inFlight -= 1;
-        if (inFlight === 0) idle();
+      return {
+        hold,
+        end() {
+          release();
+          inFlight -= 1;
+          if (inFlight === 0) idle();
+        },
       };
     },
 

@@ -395,7 +395,7 @@ it("/admin/info tells what this instance is, and no secret", async () => {
   expect(json.data).toMatchObject({
     version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
     storage: { engine: "memory", capabilities: { consistency: "strong", conditional: true } },
-    limits: { key: 512, value: 26_214_400, metadata: 1024, depth: 512, batch: 1000 },
+    limits: { key: 512, value: 26_214_400, metadata: 1024, depth: 512, batch: 1000, inFlight: 134_217_728 },
     basePath: "/api",
     endpoints: { v1: { admin: "/admin", kv: "/v1/kv" }, public: false },
     auth: ["api-key"],

@@ -10,7 +10,7 @@ describe("defaults", () => {
       endpoints: { admin: "/admin", kv: "/v1/kv", public: "" },
       database: "KV_DB",
       cors: false,
-      limits: { key: 512, value: 26_214_400, metadata: 1024, depth: 512, batch: 1000 },
+      limits: { key: 512, value: 26_214_400, metadata: 1024, depth: 512, batch: 1000, inFlight: 134_217_728 },
     });
   });
 
@@ -41,7 +41,14 @@ describe("defaults", () => {
 
   it("are filled in member by member", () => {
     const { limits, endpoints } = resolveOptions({ limits: { key: 64 }, endpoints: { v1: { kv: "/kv" } } });
-    expect(limits).toEqual({ key: 64, value: 26_214_400, metadata: 1024, depth: 512, batch: 1000 });
+    expect(limits).toEqual({
+      key: 64,
+      value: 26_214_400,
+      metadata: 1024,
+      depth: 512,
+      batch: 1000,
+      inFlight: 134_217_728,
+    });
     expect(endpoints).toEqual({ admin: "/admin", kv: "/kv", public: "" });
   });
 });

@@ -57,6 +57,13 @@ export interface Limits {
   depth: number;
   /** The most operations in one batch. */
   batch: number;
+  /** How many bytes of bodies and of large answers may be held at once, by all requests together; more get `503`. */
+  inFlight: number;
+}
+
+/** How long the body of a put may be. */
+export function putBytes({ value, metadata }: Pick<Limits, "value" | "metadata">): number {
+  return value + metadata + BODY_OVERHEAD_BYTES;
 }
 
 export const DEFAULT_LIMITS: Readonly<Limits> = {
@@ -65,4 +72,5 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   metadata: 1024,
   depth: 512,
   batch: 1000,
+  inFlight: 134_217_728,
 };

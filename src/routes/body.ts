@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { decoder, withRoom } from "../core/bytes.ts";
 import { KvError } from "../core/errors.ts";
 import { createJsonScanner, type JsonScannerOptions } from "../core/json-scanner.ts";
-import { BODY_OVERHEAD_BYTES, DRAIN_BYTES, DRAIN_MS, type Limits } from "../core/limits.ts";
+import { BODY_OVERHEAD_BYTES, DRAIN_BYTES, DRAIN_MS, type Limits, putBytes } from "../core/limits.ts";
 import { within } from "../core/within.ts";
 import type { NewEntry } from "../storage/store.ts";
 import { JSON_TYPE } from "./respond.ts";
@@ -22,13 +22,13 @@ export function newEntry({ value, metadata, ttl, expiration }: PutBody, text: Re
 }
 
 /** How the body of a put is read. */
-export function putBody({ depth, value, metadata }: Limits): JsonScannerOptions & { maxBytes: number } {
+export function putBody(limits: Limits): JsonScannerOptions & { maxBytes: number } {
   return {
-    depth,
+    depth: limits.depth,
     levels: 1,
     raw: ["value", "metadata"],
     ownBytes: BODY_OVERHEAD_BYTES,
-    maxBytes: value + metadata + BODY_OVERHEAD_BYTES,
+    maxBytes: putBytes(limits),
   };
 }
 
@@ -43,6 +43,7 @@ export async function readBody(c: Context, options: JsonScannerOptions & { maxBy
   const length = Number(c.req.header("Content-Length") ?? 0);
   if (length > maxBytes) throw tooLarge(maxBytes, length);
 
+  c.var.hold(length);
   const scanner = createJsonScanner(options);
   let buffer = new Uint8Array(length);
   let size = 0;
@@ -51,6 +52,7 @@ export async function readBody(c: Context, options: JsonScannerOptions & { maxBy
     size += chunk.length;
     if (size > maxBytes) throw tooLarge(maxBytes, size);
     scanner.write(chunk);
+    if (size > length) c.var.hold(chunk.length);
     buffer = withRoom(buffer, size);
     buffer.set(chunk, at);
   }

@@ -50,7 +50,10 @@ export function text(c: Context, pieces: readonly Piece[], headers: Headers = {}
     }
   }
   bytes.push(encoder.encode(`${run}}`));
-  const body = lengthOf(bytes) > wholeBytes ? stream(bytes) : concat(bytes);
+  const length = lengthOf(bytes);
+  // What was written has happened: its answer is counted and not refused.
+  if (length > STREAM_BYTES) c.var.hold(length, c.req.method !== "GET");
+  const body = length > wholeBytes ? stream(bytes) : concat(bytes);
   return c.body(body, 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE, ...headers });
 }
 

@@ -1,6 +1,7 @@
 import type { Context, Hono } from "hono";
 import { routePath } from "hono/route";
 import { includesScope, type Principal, type Scope } from "../auth/principal.ts";
+import type { Hold } from "../core/budget.ts";
 import { KvError } from "../core/errors.ts";
 import { checkKey, decodeKey } from "../core/key.ts";
 import type { Store } from "../storage/store.ts";
@@ -15,6 +16,7 @@ export interface KvVariables {
   store: Store;
   /** The authentication strategies that are on and configured. */
   strategies: readonly string[];
+  hold: Hold;
   /** Logs what went wrong after the answer had begun. */
   report(error: unknown): void;
   /** Settles when the answer has been read, where it is read from the storage as it goes out. */

@@ -1,4 +1,5 @@
 import { parseAddress } from "../access/ip.ts";
+import type { Budget } from "../core/budget.ts";
 import type { Env } from "../core/env.ts";
 import { type KvNamespaceLike, workersKvStorage } from "../storage/workers-kv.ts";
 import type { RuntimeFactory } from "./runtime.ts";
@@ -27,6 +28,11 @@ export const defaultRuntime: RuntimeFactory = ({ database }, env) => {
   }
   return { storage: workersKvStorage(binding as KvNamespaceLike) };
 };
+
+const held = { hold() {}, release() {} };
+
+/** The platform bounds the memory of an isolate. */
+export const createBudget = (): Budget => () => held;
 
 /** Nothing: a Worker only runs while it answers. KV removes what expires, the other engines do so as they write. */
 export function startSweeper(): () => void {

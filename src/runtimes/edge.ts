@@ -4,6 +4,7 @@ import type { RuntimeFactory } from "./runtime.ts";
 /** Whether one process serves all, so that it may count by itself. */
 export const COUNTS_IN_MEMORY: boolean = true;
 
+export { createBudget } from "../core/budget.ts";
 export { startSweeper } from "../storage/sweeper.ts";
 
 /** What the platform passes with a request. */

@@ -9,6 +9,7 @@ import type { RuntimeFactory } from "./runtime.ts";
 /** Whether one process serves all, so that it may count by itself. */
 export const COUNTS_IN_MEMORY: boolean = true;
 
+export { createBudget } from "../core/budget.ts";
 export { startSweeper } from "../storage/sweeper.ts";
 
 /** The variables of the process. */

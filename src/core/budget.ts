@@ -1,0 +1,52 @@
+/** How much memory requests may hold together, so that many large ones at once are refused and not the end of the process. */
+import { KvError } from "./errors.ts";
+import { type Limits, putBytes } from "./limits.ts";
+
+/**
+ * Counts bytes of a request until it is over; throws `unavailable` where all requests together would hold too many, unless
+ * it `must` be.
+ */
+export type Hold = (bytes: number, must?: boolean) => void;
+
+/** For each request what it may hold; `bindings` are what the platform passes with it. */
+export type Budget = (bindings: unknown) => { hold: Hold; release(): void };
+
+/** What Node passes: the answer that is going out. */
+interface NodeBindings {
+  outgoing?: { closed: boolean; once(event: "close", listener: () => void): unknown };
+}
+
+/**
+ * A budget of `inFlight` bytes. What a request holds counts until its answer is out, where the platform tells. Throws a
+ * `TypeError` where not even the largest body of a put would fit.
+ */
+export function createBudget({ inFlight, ...limits }: Limits): Budget {
+  const least = putBytes(limits);
+  if (inFlight < least) {
+    throw new TypeError(
+      `limits.inFlight: expected at least ${least}, so that a value of limits.value (${limits.value}) fits, got ${inFlight}`,
+    );
+  }
+  let held = 0;
+  return (bindings) => {
+    let own = 0;
+    const free = () => {
+      held -= own;
+    };
+    return {
+      hold(bytes, must = false) {
+        if (!must && held + bytes > inFlight) {
+          throw new KvError("unavailable", `The service holds as many bytes of requests as it may, ${inFlight}`);
+        }
+        held += bytes;
+        own += bytes;
+      },
+      release() {
+        if (own === 0) return;
+        const { outgoing } = (bindings ?? {}) as NodeBindings;
+        if (outgoing === undefined || outgoing.closed) free();
+        else outgoing.once("close", free);
+      },
+    };
+  };
+}

@@ -48,7 +48,7 @@ export function kv(options: KvOptions = {}): KvApp {
   const app = new TinyHono<KvHonoEnv>({ getPath: rawPath });
 
   app.onError(answerError(config));
-  app.notFound((c) => (isAllowed(config, c) ? noSuchRoute(c) : notAllowed(c)));
+  app.notFound((c) => (isAllowed(config, c) ? noSuchRoute(c) : notAllowed(config, c)));
   app.use(all, requestLog(config), counted(service), gate(config));
 
   // Open: what is registered here needs no credential.
@@ -61,7 +61,8 @@ export function kv(options: KvOptions = {}): KvApp {
   // Closed: nothing below runs without a principal.
   app.use(all, guard(service, config));
   const closed: RouteGroup[] = [];
-  if (endpoints.admin !== false) closed.push([basePath + endpoints.admin, adminRoutes(info(config))]);
+  if (endpoints.admin !== false)
+    closed.push([basePath + endpoints.admin, [...adminRoutes(info(config)), ...service.routes]]);
   if (endpoints.kv !== false) {
     const keys = basePath + endpoints.kv;
     checkPaths(keys, [...groups, ...closed]);
@@ -95,7 +96,7 @@ const EXPOSED = ["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Requ
 
 function requestLog(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
   return async function requestLog(c, next) {
-    const began = Date.now();
+    const began = performance.now();
     const requestId = requestIdOf(c.req.header("X-Request-Id"));
     c.set("requestId", requestId);
     c.header("X-Request-Id", requestId);
@@ -128,7 +129,7 @@ function gate(config: ResolvedOptions): MiddlewareHandler<KvHonoEnv> {
   return async function gate(c, next) {
     if (isAllowed(config, c)) return share(c, next);
     const refuse = async () => {
-      c.res = notAllowed(c);
+      c.res = notAllowed(config, c);
     };
     return c.req.method === "OPTIONS" ? refuse() : share(c, refuse);
   };
@@ -183,7 +184,8 @@ async function askReady(service: Service, bindings: unknown): Promise<void> {
   }
 }
 
-function notAllowed(c: Context<KvHonoEnv>): Response {
+function notAllowed({ meter }: ResolvedOptions, c: Context<KvHonoEnv>): Response {
+  meter?.refused("ip");
   return problem(c, new KvError("forbidden", "This address may not call"));
 }
 

@@ -9,7 +9,7 @@ export interface LogEntry {
   /** The route that answered, for example `/v1/kv/:key`. */
   route?: string;
   status?: number;
-  /** How long the answer took, in milliseconds. */
+  /** How long the answer took, in milliseconds, to the microsecond where the platform tells it. */
   duration?: number;
   /** What an unforeseen error was, with its stack; for operators, never for callers. */
   cause?: string;

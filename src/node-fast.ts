@@ -124,7 +124,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
       response,
       method,
       requestId: requestIdOf(fields["x-request-id"]),
-      began: Date.now(),
+      began: performance.now(),
       webRequest,
     };
     const { hold, end } = service.begin({ outgoing: response });

@@ -4,6 +4,7 @@ import { type AccessOptions, type ResolvedAccess, resolveAccess } from "./access
 import { type AuthOptions, checkAuthOptions } from "./auth/authenticate.ts";
 import { SCOPES } from "./auth/principal.ts";
 import type { Env } from "./core/env.ts";
+import type { MeteredLimit } from "./core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
 import { faultsOf, type Schema } from "./core/schema.ts";
 import { consoleLogger, type Logger } from "./log.ts";
@@ -90,6 +91,15 @@ export interface ResolvedOptions {
   onError: OnError;
   /** `undefined`: the platform's default. */
   runtime: RuntimeFactory | undefined;
+  /** `undefined`: nobody counts, as on Workers. */
+  meter?: Meter;
+}
+
+/** What `/admin/metrics` is told by those who alone know it. */
+export interface Meter {
+  refused(limit: MeteredLimit): void;
+  /** So many bytes of request bodies more are on their way, or fewer. */
+  held(bytes: number): void;
 }
 
 const NAME: Schema = { type: "string", title: "a non-empty string", pattern: "\\S" };

@@ -33,24 +33,25 @@ export function accessEntry({
   route: string | undefined;
   status: number;
   requestId: string;
-  /** Epoch milliseconds. */
+  /** By the clock of `performance.now()`, which is finer than that of the day. */
   began: number;
 }): LogEntry {
+  const duration = Math.round((performance.now() - began) * 1000) / 1000;
   return {
     level: "info",
     message: `${method} ${route ?? "(no route)"} ${status}`,
-    time: timeOf(began),
+    time: timeOf(Math.round(Date.now() - duration)),
     requestId,
     method,
     ...(route !== undefined && { route }),
     status,
-    duration: Date.now() - began,
+    duration,
   };
 }
 
 /** The error as the caller may see it; what is the operator's to know goes to his log. */
 export function report(
-  { logger, onError }: ResolvedOptions,
+  { logger, meter, onError }: ResolvedOptions,
   thrown: unknown,
   { method, requestId, webRequest }: { method: string; requestId: string; webRequest(): Request },
 ): KvError {
@@ -58,6 +59,7 @@ export function report(
     thrown instanceof KvError
       ? thrown
       : new KvError("internal", "Something went wrong; the log has it", { cause: thrown });
+  if (error.limit !== undefined) meter?.refused(error.limit);
   if (error.status < 500 || error.code === "unsupported") return error;
   const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : undefined;
   logger({

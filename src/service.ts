@@ -1,11 +1,12 @@
 /** What stands behind the routes: one store and one authenticator for each set of values read from the environment. */
-import { COUNTS_IN_MEMORY, createBudget, defaultRuntime, readEnv, startSweeper } from "#runtime";
+import { COUNTS_IN_MEMORY, createBudget, defaultRuntime, measure, readEnv, startSweeper } from "#runtime";
 import { type Access, createAccess } from "./access/access.ts";
 import { type Authenticator, createAuthenticator } from "./auth/authenticate.ts";
 import type { Hold } from "./core/budget.ts";
 import type { Env } from "./core/env.ts";
 import { KvError } from "./core/errors.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { Route } from "./routes/route.ts";
 import { cached } from "./storage/cache.ts";
 import { createStore, type Store } from "./storage/store.ts";
 
@@ -18,6 +19,8 @@ export interface Instance {
 }
 
 export interface Service {
+  /** The routes that show what was counted; none where nobody counts. */
+  readonly routes: readonly Route[];
   /** What a request's bindings make of the environment. */
   envOf(bindings: unknown): Env;
   /** The instance for an environment; rejects with a `TypeError` where that is wrong. */
@@ -34,7 +37,8 @@ export interface Service {
 export function createService(options: ResolvedOptions): Service {
   const opened: Instance[] = [];
   const stops: (() => void)[] = [];
-  const budget = createBudget(options.limits);
+  const routes = measure(options);
+  const budget = createBudget(options.limits, (bytes) => options.meter?.held(bytes));
   let inFlight = 0;
   let closing: Promise<void> | undefined;
   let closed = false;
@@ -63,6 +67,8 @@ export function createService(options: ResolvedOptions): Service {
   });
 
   return {
+    routes,
+
     envOf: (bindings) => options.getEnv(readEnv(bindings)),
 
     async open(env) {

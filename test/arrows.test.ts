@@ -40,7 +40,17 @@ const ALLOWED: Record<string, readonly string[]> = {
   auth: ["core"],
   client: ["core"],
   routes: ["core", "storage/type", "auth/principal.ts", "version.ts"],
-  runtimes: ["access", "core", "storage"],
+  runtimes: ["access", "core", "storage", "metrics", "routes/type", "./type"],
+  metrics: [
+    "core",
+    "routes/type",
+    "routes/respond.ts",
+    "storage/type",
+    "storage/cache.ts",
+    "runtimes/type",
+    "./type",
+    "version.ts",
+  ],
   testing: ["core", "storage/type"],
 };
 
@@ -84,6 +94,7 @@ describe("arrows", () => {
     visit("index.ts");
     expect([...seen]).toContain("storage/workers-kv.ts");
     expect([...seen]).not.toContain("storage/sqlite.ts");
+    expect([...seen].filter((file) => file.startsWith("metrics/"))).toEqual([]);
   });
 
   it("drivers are imported lazily", () => {

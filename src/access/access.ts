@@ -79,7 +79,7 @@ function guesses(hit: ReturnType<typeof slidingWindow>) {
     return {
       check(name) {
         const { allowed, reset } = hit(pair(name), 0);
-        if (!allowed) throw tooMany("Too many wrong passwords for this user name", reset);
+        if (!allowed) throw tooMany("guessing", "Too many wrong passwords for this user name", reset);
       },
       failed: (name) => void hit(pair(name)),
     };

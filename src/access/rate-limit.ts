@@ -1,6 +1,6 @@
 /** How many requests somebody may make. */
 import type { Env, Warn } from "../core/env.ts";
-import { KvError } from "../core/errors.ts";
+import { KvError, type MeteredLimit } from "../core/errors.ts";
 import { LATE, within } from "../core/within.ts";
 
 /** `limit` requests in any `window` seconds. */
@@ -73,14 +73,19 @@ export function rateLimit(
       "RateLimit-Policy": `"${policy}";q=${limit};w=${window}`,
       ...(remaining !== undefined && { RateLimit: `"${policy}";r=${remaining};t=${seconds}` }),
     };
-    if (!allowed) throw tooMany(`Expected at most ${limit} requests in ${window} s`, seconds, headers);
+    if (!allowed) throw tooMany(policy, `Expected at most ${limit} requests in ${window} s`, seconds, headers);
     return headers;
   };
 }
 
 /** The refusal of one who may come again after so many seconds. */
-export function tooMany(message: string, reset: number, headers: Readonly<Record<string, string>> = {}): KvError {
+export function tooMany(
+  limit: MeteredLimit,
+  message: string,
+  reset: number,
+  headers: Readonly<Record<string, string>> = {},
+): KvError {
   const seconds = Math.max(1, Math.ceil(reset));
   const detail = `${message}; try again in ${seconds} s`;
-  return new KvError("rate_limited", detail, { headers: { ...headers, "Retry-After": `${seconds}` } });
+  return new KvError("rate_limited", detail, { limit, headers: { ...headers, "Retry-After": `${seconds}` } });
 }

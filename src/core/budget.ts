@@ -16,11 +16,14 @@ interface NodeBindings {
   outgoing?: { closed: boolean; once(event: "close", listener: () => void): unknown };
 }
 
+/** Is told of bytes that are held, and negative ones when they are not any more. */
+export type Told = (bytes: number) => void;
+
 /**
  * A budget of `inFlight` bytes. What a request holds counts until its answer is out, where the platform tells. Throws a
  * `TypeError` where not even the largest body of a put would fit.
  */
-export function createBudget({ inFlight, ...limits }: Limits): Budget {
+export function createBudget({ inFlight, ...limits }: Limits, told: Told): Budget {
   const least = putBytes(limits);
   if (inFlight < least) {
     throw new TypeError(
@@ -32,14 +35,18 @@ export function createBudget({ inFlight, ...limits }: Limits): Budget {
     let own = 0;
     const free = () => {
       held -= own;
+      told(-own);
     };
     return {
       hold(bytes, must = false) {
         if (!must && held + bytes > inFlight) {
-          throw new KvError("unavailable", `The service holds as many bytes of requests as it may, ${inFlight}`);
+          throw new KvError("unavailable", `The service holds as many bytes of requests as it may, ${inFlight}`, {
+            limit: "bytes",
+          });
         }
         held += bytes;
         own += bytes;
+        told(bytes);
       },
       release() {
         if (own === 0) return;

@@ -29,6 +29,9 @@ export interface KvIssue {
   message: string;
 }
 
+/** What can refuse a request: an address that may not call, a rate by address or principal, guessing, bodies at once. */
+export type MeteredLimit = "ip" | "address" | "principal" | "guessing" | "bytes";
+
 /** What a {@link KvError} carries besides its code and detail. */
 export interface KvErrorInit {
   /** Why it happened, for logs only: it is never sent. */
@@ -39,6 +42,8 @@ export interface KvErrorInit {
   failed?: readonly number[];
   /** Header fields that the answer must carry, for example `Allow`. */
   headers?: Readonly<Record<string, string>>;
+  /** The limit that refused the request, for metrics only. */
+  limit?: MeteredLimit;
 }
 
 /** A condition met at run time, with a stable `code`. Its `detail` is for people and may be sent to the caller. */
@@ -48,6 +53,7 @@ export class KvError extends Error {
   declare readonly issues: readonly KvIssue[] | undefined;
   declare readonly failed: readonly number[] | undefined;
   declare readonly headers: Readonly<Record<string, string>>;
+  declare readonly limit: MeteredLimit | undefined;
 
   constructor(code: KvErrorCode, detail: string, init: KvErrorInit = {}) {
     super(detail, init);
@@ -55,6 +61,7 @@ export class KvError extends Error {
     this.issues = init.issues;
     this.failed = init.failed;
     this.headers = init.headers ?? {};
+    this.limit = init.limit;
   }
 
   /** The HTTP status of the code. */

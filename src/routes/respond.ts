@@ -115,6 +115,11 @@ export function document(c: Context, value: unknown): Response {
   return c.body(JSON.stringify(value), 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE });
 }
 
+/** Text of a type of its own. */
+export function plain(c: Context, type: string, content: string): Response {
+  return c.body(content, 200, { "Content-Type": type });
+}
+
 /** The envelope of an answer that is not a success, at once a problem document (RFC 9457). */
 export function problem(c: Context, error: KvError): Response {
   const { status, headers, text } = problemParts(error, c.get("requestId") ?? crypto.randomUUID());

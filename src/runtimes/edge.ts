@@ -1,5 +1,5 @@
 import type { Env } from "../core/env.ts";
-import type { RuntimeFactory } from "./runtime.ts";
+import type { Measure, RuntimeFactory } from "./runtime.ts";
 
 /** Whether one process serves all, so that it may count by itself. */
 export const COUNTS_IN_MEMORY: boolean = true;
@@ -21,3 +21,6 @@ export function addressOf(): bigint | null {
 export const defaultRuntime: RuntimeFactory = () => {
   throw new TypeError("runtime: expected { storage }, since this platform has no storage of its own");
 };
+
+/** A platform that is not known may run many of us. */
+export const measure: Measure = () => [];

@@ -2,9 +2,10 @@
 import process from "node:process";
 import { clientAddress, type TrustedProxies } from "../access/forwarded.ts";
 import { type Env, variable } from "../core/env.ts";
+import { metricsOf } from "../metrics/measure.ts";
 import type { StorageAdapter } from "../storage/adapter.ts";
 import { sqliteStorage } from "../storage/sqlite.ts";
-import type { RuntimeFactory } from "./runtime.ts";
+import type { Measure, RuntimeFactory } from "./runtime.ts";
 
 /** Whether one process serves all, so that it may count by itself. */
 export const COUNTS_IN_MEMORY: boolean = true;
@@ -47,6 +48,10 @@ export const defaultRuntime: RuntimeFactory = async ({ database, warn }, env) =>
     `${database}: expected a file such as ./kv.sqlite, ":memory:" or a URL of ${Object.keys(ENGINES).join(", ")}; got ${shown}, which no engine serves`,
   );
 };
+
+/** Where there is no admin, nobody could read what was counted. */
+export const measure: Measure = (config) =>
+  config.endpoints.admin === false ? [] : metricsOf(config, config.runtime ?? defaultRuntime);
 
 /** The engines by the scheme of their URLs, loaded when one is named. */
 const ENGINES: Readonly<Record<string, (url: string, env: Env) => Promise<StorageAdapter>>> = {

@@ -1,4 +1,6 @@
 import type { Env, Warn } from "../core/env.ts";
+import type { ResolvedOptions } from "../options.ts";
+import type { Route } from "../routes/route.ts";
 import type { StorageAdapter } from "../storage/adapter.ts";
 
 /** What the platform gives a service. */
@@ -27,3 +29,6 @@ export interface RuntimeContext {
  * is wrong.
  */
 export type RuntimeFactory = (context: RuntimeContext, env: Env) => Runtime | Promise<Runtime>;
+
+/** Lets all that the options lead to be counted, and answers the routes that show the counts. */
+export type Measure = (config: ResolvedOptions) => readonly Route[];

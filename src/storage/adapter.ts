@@ -62,8 +62,22 @@ export interface StorageAdapter {
   /** Resolves when the engine answers. Left out, the store reads a key. */
   ping?(): Awaitable<void>;
 
+  /** What it has counted since it was made, for `/admin/metrics`. */
+  counts?(): StorageCounts;
+
   /** Ends connections and files. Nothing is called afterwards. */
   close?(): Awaitable<void>;
+}
+
+/** Counts that only the engine itself can take; they never fall. */
+export interface StorageCounts {
+  /**
+   * How many calls of `write` shared one commit: the number at index `n` is that of the commits of up to 2^n calls and of
+   * more than 2^(n-1); the last is that of all that are larger. `calls` is how many calls there were.
+   */
+  readonly commits?: { readonly groups: readonly number[]; readonly calls: number };
+  /** Reads that a cache of its own has answered, and those that it has not. */
+  readonly cache?: { readonly hits: number; readonly misses: number };
 }
 
 /** One moment of a storage. */

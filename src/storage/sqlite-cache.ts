@@ -26,6 +26,8 @@ export function cachedReads(database: DatabaseSync, read: (key: string) => Store
   let bytes = 0;
   let version: unknown;
   let inTurn = false;
+  let hits = 0;
+  let misses = 0;
 
   function endTurn(): void {
     if (!inTurn) return;
@@ -66,11 +68,16 @@ export function cachedReads(database: DatabaseSync, read: (key: string) => Store
     get(key: string): StoredEntry | null | undefined {
       if (!inTurn) beginTurn();
       const known = entries.get(key);
-      if (known !== undefined) return known;
+      if (known !== undefined) {
+        hits += 1;
+        return known;
+      }
+      misses += 1;
       const entry = read(key);
       if (entry !== undefined) keep(key, entry);
       return entry;
     },
     endTurn,
+    counts: () => ({ hits, misses }),
   };
 }

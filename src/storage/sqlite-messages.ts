@@ -1,6 +1,7 @@
 /** What goes between the service's thread and the one that writes: values of one message lie in one transferred buffer. */
 import { KvError, type KvErrorCode } from "../core/errors.ts";
 import type { StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import type { CommitCounts } from "./sqlite-counts.ts";
 
 /** Some calls of `write`; each is answered by its id. */
 export interface WriteMessage {
@@ -19,6 +20,8 @@ export interface WriterData {
   namespace: string;
   /** Whether a flush has failed, in any thread of the process. */
   stop: SharedArrayBuffer;
+  /** Where it counts, for others to see. */
+  commits?: CommitCounts;
 }
 
 export type ToWriter =

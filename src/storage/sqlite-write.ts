@@ -3,6 +3,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { type Answer, type Call, groupCommit, sweeper } from "./sqlite-commit.ts";
+import { type CommitCounts, commitCounts, countCommit } from "./sqlite-counts.ts";
 import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
 import { reads } from "./sqlite-read.ts";
 
@@ -28,7 +29,11 @@ export interface Writer {
 }
 
 /** A writer on this thread. */
-export function localWriter(database: DatabaseSync, namespace: string, stop: FailStop = failStop()): Writer {
+export function localWriter(
+  database: DatabaseSync,
+  namespace: string,
+  { stop = failStop(), commits = commitCounts() }: { stop?: FailStop; commits?: CommitCounts } = {},
+): Writer {
   const commit = groupCommit(database, namespace, stop);
   const sweep = sweeper(database, namespace, stop);
   const { get } = reads(database, namespace);
@@ -65,6 +70,7 @@ export function localWriter(database: DatabaseSync, namespace: string, stop: Fai
       await nextTurn();
       const group = nextGroup();
       const answers = await answersOf(group).catch((error: unknown) => group.map((): Answer => ({ error })));
+      countCommit(commits, group.length);
       for (const [index, { resolve, reject }] of group.entries()) {
         const answer = answers[index] as Answer;
         if ("error" in answer) reject(answer.error);

@@ -7,9 +7,9 @@ import { type Done, failureText, type Reply, type ToWriter, unpack, type WriterD
 import { connectDatabase } from "./sqlite-open.ts";
 import { localWriter } from "./sqlite-write.ts";
 
-const { path, namespace, stop } = workerData as WriterData;
+const { path, namespace, stop, commits } = workerData as WriterData;
 const database = connectDatabase(path);
-const writer = localWriter(database, namespace, failStop(stop));
+const writer = localWriter(database, namespace, { stop: failStop(stop), ...(commits && { commits }) });
 let outbox: Reply[] = [];
 
 /** What is answered together is sent together. */

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { StorageAdapter, StorageView } from "./adapter.ts";
 import { cachedReads } from "./sqlite-cache.ts";
+import { type CommitCounts, commitCounts, commitsOf } from "./sqlite-counts.ts";
 import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
 import { attempt, connectDatabase, openDatabase } from "./sqlite-open.ts";
 import { reads } from "./sqlite-read.ts";
@@ -37,12 +38,13 @@ export function sqliteStorage({
   const reader = reads(database, namespace);
   const cache = cachedReads(database, reader.getSmall);
   const stop = failStop();
+  const commits = commitCounts();
   const writer =
     file === ":memory:"
-      ? localWriter(database, namespace, stop)
+      ? localWriter(database, namespace, { stop, commits })
       : writerThread(
-          { path: file, namespace, stop: stop.shared },
-          () => writerOf(file, namespace, stop),
+          { path: file, namespace, stop: stop.shared, commits },
+          () => writerOf(file, namespace, { stop, commits }),
           cache.endTurn,
         );
 
@@ -82,6 +84,7 @@ export function sqliteStorage({
       if (refused !== null) throw refused;
       reader.get("ready");
     },
+    counts: () => ({ commits: commitsOf(commits), ...(file !== ":memory:" && { cache: cache.counts() }) }),
     async close() {
       await writer.close();
       cache.endTurn();
@@ -92,9 +95,9 @@ export function sqliteStorage({
 }
 
 /** A writer on this thread with a connection of its own: what it writes changes the cache's `data_version`. */
-function writerOf(file: string, namespace: string, stop: FailStop): Writer {
+function writerOf(file: string, namespace: string, shared: { stop: FailStop; commits: CommitCounts }): Writer {
   const database = attempt(() => connectDatabase(file));
-  const writer = localWriter(database, namespace, stop);
+  const writer = localWriter(database, namespace, shared);
   return {
     ...writer,
     async close() {

@@ -89,11 +89,56 @@ describe("settings", () => {
   it("--help and --version say what there is", async () => {
     const help = await run(["--help"]);
     expect(help.code).toBe(0);
-    for (const word of ["serve", "--port", "--host", "--db", "--env-file", "KV_API_KEY"]) {
+    for (const word of ["serve", "--port", "--host", "--db", "--log", "--env-file", "KV_API_KEY"]) {
       expect(help.stdout).toContain(word);
     }
     expect((await run(["serve", "--help"])).stdout).toBe(help.stdout);
     expect((await run(["--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("--log json", () => {
+  const entriesOf = (output: string) =>
+    output
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+
+  it("makes every line an object, those of an error with its cause and the id of the request", async () => {
+    await using command = await startCommand(folder, { args: ["--log", "json"], env });
+    const call = (path: string, id: string) =>
+      request(command.url + path, "GET", { headers: { "X-Request-Id": id }, contract: false });
+    expect((await call("/v1/kv/absent", "reads")).status).toBe(404);
+    const database = new DatabaseSync(join(folder, "kv.sqlite"));
+    database.exec("DROP TABLE workertown_kv");
+    database.close();
+    expect((await call("/v1/kv/absent", "fails")).status).toBeGreaterThanOrEqual(500);
+    expect(await command.kill("SIGTERM")).toBe(0);
+    const entries = entriesOf(command.output());
+    const of = (id: string, level: string) => entries.find((one) => one.requestId === id && one.level === level);
+    expect(entries[0]).toEqual({
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      level: "info",
+      message: `Listening on ${command.url}, storing in kv.sqlite`,
+    });
+    const route = "/v1/kv/:key";
+    expect(of("reads", "info")).toMatchObject({ method: "GET", route, status: 404, duration: expect.any(Number) });
+    expect(Object.keys(of("reads", "info")).slice(0, 3)).toEqual(["time", "level", "message"]);
+    expect(of("fails", "error").cause).toMatch(/no such table.*\n +at /);
+    expect(of("fails", "info").status).toBeGreaterThanOrEqual(500);
+  });
+
+  it("holds by KV_LOG too, from the first line, for what ends the command as well", async () => {
+    writeFileSync(join(folder, "kv.sqlite.key"), "a-key-of-some-length-0123", { mode: 0o644 });
+    await using command = await startCommand(folder, { env: { KV_LOG: "json" } });
+    await command.kill("SIGTERM");
+    const entries = entriesOf(command.output());
+    expect(entries.map(({ level }) => level).sort()).toEqual(["info", "info", "warn"]);
+    const { code, stderr } = await run(["serve", "--db", "no/such/folder/kv.sqlite"], { ...env, KV_LOG: "json" });
+    expect([code, entriesOf(stderr)]).toMatchObject([
+      1,
+      [{ level: "error", message: expect.stringContaining("there is no folder") }],
+    ]);
   });
 });
 
@@ -109,6 +154,7 @@ describe("what cannot be is one clear line and exit 1", () => {
   it.each([
     [["--port", "x"], '--port: expected a port from 0 to 65535, got "x"'],
     [["--port", "65536"], "--port: expected a port"],
+    [["--log", "xml"], '--log: expected "text" or "json", got "xml"'],
     [["--prot", "1"], "Unknown option '--prot'"],
     [["more"], "more"],
     [["--host", ""], "Option '--host' is empty"],

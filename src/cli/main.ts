@@ -2,6 +2,7 @@
 /** The command `workertown-kv`. */
 import { KvError } from "../core/errors.ts";
 import { VERSION } from "../version.ts";
+import { fail } from "./log.ts";
 import { UsageError } from "./usage.ts";
 
 const HELP = `workertown-kv ${VERSION}: a JSON key/value store over HTTP
@@ -11,6 +12,7 @@ Usage: workertown-kv serve [options]
   --port PORT       where to listen, 0 for any free port  (PORT, 3000)
   --host HOST       the address to listen on              (HOST, 127.0.0.1)
   --db DATABASE     a file, :memory: or an engine's URL   (KV_DB, kv.sqlite)
+  --log FORMAT      text, or json: an object a line       (KV_LOG, text)
   --env-file FILE   read variables from a file; those that are set already win
   --help, --version
 
@@ -49,6 +51,6 @@ function firstLine(text: string): string {
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`${lineOf(error)}\n`);
+  fail(lineOf(error));
   process.exitCode = 1;
 });

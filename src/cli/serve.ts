@@ -1,21 +1,23 @@
 /** `workertown-kv serve`: the service on Node, configured by flags and variables. */
 import { parseArgs } from "node:util";
 import { kv } from "../kv.ts";
-import type { LogEntry } from "../log.ts";
 import { serve } from "../node.ts";
 import { defaultRuntime } from "../runtimes/node.ts";
 import { hasCredential, keyFileOf, readOrMakeKey } from "./key-file.ts";
+import { flushLog, LOG_FORMATS, type LogFormat, log, say, setLogFormat, warn } from "./log.ts";
 import { UsageError } from "./usage.ts";
 
 interface Settings {
   port: number;
   host: string;
   database: string;
+  format: LogFormat;
 }
 
 /** Serves until a signal ends it. Rejects with an error of one line where it cannot. */
 export async function serveCommand(args: string[]): Promise<void> {
-  const { port, host, database } = settingsOf(args);
+  const { port, host, database, format } = settingsOf(args);
+  setLogFormat(format);
   // Whoever reads the output may go away; the service stays.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   process.on("exit", flushLog);
@@ -27,8 +29,8 @@ export async function serveCommand(args: string[]): Promise<void> {
   const auth = keyFile === null ? {} : { apiKey: { apiKey: readOrMakeKey(keyFile, warn) } };
   const server = await serve(kv({ auth, logger: log, runtime: () => runtime }), { port, host });
   const { url } = server;
-  const tryIt = keyFile === null ? "" : `Try it: ${curlLine(url, keyFile)}\n`;
-  process.stdout.write(`Listening on ${url}, storing in ${shown(database)}\n${tryIt}`);
+  const tryIt = keyFile === null ? [] : [`Try it: ${curlLine(url, keyFile)}`];
+  say([`Listening on ${url}, storing in ${shown(database)}`, ...tryIt]);
 }
 
 /** A database as it may be printed: a URL without what may be a secret in it. */
@@ -53,13 +55,14 @@ function settingsOf(args: string[]): Settings {
     port: portOf(pick(flags.port, env.PORT, "3000"), flags.port === undefined ? "PORT" : "--port"),
     host: pick(flags.host, env.HOST, "127.0.0.1"),
     database: pick(flags.db, env.KV_DB, "kv.sqlite"),
+    format: formatOf(pick(flags.log, env.KV_LOG, "text"), flags.log === undefined ? "KV_LOG" : "--log"),
   };
 }
 
 function flagsOf(args: string[]) {
   const text = { type: "string" } as const;
   try {
-    const { values } = parseArgs({ args, options: { port: text, host: text, db: text, "env-file": text } });
+    const { values } = parseArgs({ args, options: { port: text, host: text, db: text, log: text, "env-file": text } });
     const empty = Object.entries(values).find(([, value]) => value.trim() === "");
     if (empty !== undefined) throw new Error(`Option '--${empty[0]}' is empty`);
     return values;
@@ -81,29 +84,8 @@ function portOf(text: string, source: string): number {
   throw new UsageError(`${source}: expected a port from 0 to 65535, got ${JSON.stringify(text)}`);
 }
 
-/** How long an access line waits for others to be written with it. Errors and warnings go out at once. */
-const LOG_MS = 20;
-let lines = "";
-
-function log(entry: LogEntry): void {
-  const { time, level, message, requestId, duration, cause } = entry;
-  let line = `${time} ${level} ${message}`;
-  if (duration !== undefined) line += ` ${duration} ms`;
-  if (requestId !== undefined) line += ` [${requestId}]`;
-  line += cause === undefined ? "\n" : `\n${cause}\n`;
-  if (level !== "info") {
-    process.stderr.write(line);
-    return;
-  }
-  if (lines === "") setTimeout(flushLog, LOG_MS);
-  lines += line;
-}
-
-function flushLog(): void {
-  process.stdout.write(lines);
-  lines = "";
-}
-
-function warn(message: string): void {
-  log({ level: "warn", message, time: new Date().toISOString() });
+function formatOf(text: string, source: string): LogFormat {
+  const format = LOG_FORMATS.find((known) => known === text);
+  if (format !== undefined) return format;
+  throw new UsageError(`${source}: expected "text" or "json", got ${JSON.stringify(text)}`);
 }

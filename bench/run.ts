@@ -26,6 +26,7 @@ import { crowd } from "./figures/crowd.ts";
 import { growth } from "./figures/growth.ts";
 import { largeValues } from "./figures/large.ts";
 import { manyKeys } from "./figures/many.ts";
+import { metrics } from "./figures/metrics.ts";
 import { batches, lists } from "./figures/pages.ts";
 import { pressure } from "./figures/pressure.ts";
 import { reads } from "./figures/reads.ts";
@@ -46,6 +47,7 @@ const ALONE: Record<string, ((bench: Bench) => Promise<void>)[]> = {
   crowd: [crowd],
   large: [largeValues],
   worker: [worker],
+  metrics: [metrics],
 };
 const TOGETHER: Record<string, ((bench: CastBench) => Promise<void>)[]> = {
   reads: [reads],

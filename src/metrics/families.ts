@@ -67,7 +67,7 @@ export function histograms(name: string, help: string, bounds: readonly number[]
     };
     return series;
   });
-  const les = bounds.map((bound) => number(bound * scale));
+  const les = bounds.map((bound) => String(bound * scale));
   const lines = () =>
     all().flatMap(([labels, { counts, sum }]) => distribution(name, labels, les, counts, sum * scale));
   return { name, type: "histogram", help, of, lines };
@@ -121,10 +121,5 @@ function textOf(labels: Labels): string {
 const join = (labels: string, more: string) => (labels === "" ? more : `${labels},${more}`);
 
 function line(name: string, labels: string, value: number): string {
-  return `${name}${labels === "" ? "" : `{${labels}}`} ${number(value)}`;
-}
-
-/** Without the noise of binary fractions: 0.0001, not 0.00009999999999999999. */
-function number(value: number): string {
-  return String(Number(value.toPrecision(12)));
+  return `${name}${labels === "" ? "" : `{${labels}}`} ${value}`;
 }

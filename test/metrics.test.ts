@@ -109,6 +109,8 @@ describe("requests", () => {
   });
 });
 
+const USER = { username: "ann", password: "correct horse" };
+
 describe("the storage", () => {
   it.each([
     ["a file", databaseFile],
@@ -122,7 +124,6 @@ describe("the storage", () => {
     await service.call("GET", "/v1/kv");
     const { sample } = await samplesOf(service);
     const calls = (call: string) => sample("workertown_kv_storage_duration_seconds_count", `call="${call}"`);
-    // The start asks whether the storage answers.
     expect([calls("write"), calls("get"), calls("list"), calls("get_many")]).toEqual([41, 1 + 3, 1, 0]);
     expect(sample("workertown_kv_commit_group_size_sum")).toBe(41);
     expect(sample("workertown_kv_commit_group_size_bucket", 'le="1"')).toBeGreaterThanOrEqual(1);
@@ -135,10 +136,10 @@ describe("the storage", () => {
     await service.call("PUT", "/v1/kv/a", { body: { value: 1 } });
     for (let read = 0; read < 5; read++) await service.call("GET", "/v1/kv/a");
     const { counts } = await samplesOf(service);
-    // The second reading keeps it; one more is that of the start.
+    // The second reading keeps it.
     expect(counts("workertown_kv_cache_lookups_total")).toEqual({
       'cache="engine",result="hit"': 3,
-      'cache="engine",result="miss"': 3,
+      'cache="engine",result="miss"': 2,
     });
   });
 
@@ -216,15 +217,44 @@ describe("the route", () => {
   });
 
   it("shows what each limit refused", async () => {
-    await using service = await startService();
-    service.app[PARTS].config.meter?.refused("principal");
-    const { counts } = await samplesOf(service);
-    expect(counts("workertown_kv_refusals_total")).toEqual({
+    const refusals = async (options: KvOptions, act: (service: TestService) => Promise<unknown>) => {
+      await using service = await startService({ auth: { apiKey: { apiKey: KEY }, basic: USER }, ...options });
+      await act(service);
+      const { counts } = await samplesOf(service);
+      return counts("workertown_kv_refusals_total");
+    };
+    const none = {
       'limit="ip"': 0,
       'limit="address"': 0,
-      'limit="principal"': 1,
+      'limit="principal"': 0,
       'limit="guessing"': 0,
       'limit="bytes"': 0,
+    };
+    const get = (service: TestService, headers = {}) => service.call("GET", "/v1/kv/a", { headers });
+    const twice = async (service: TestService, headers: Record<string, string>) => {
+      for (let turn = 0; turn < 2; turn++) await get(service, headers);
+    };
+    const access = { trustProxy: 1, ip: ["127.0.0.1", "192.0.2.7"] };
+    expect(await refusals({ access }, (service) => get(service, { "X-Forwarded-For": "192.0.2.8" }))).toEqual({
+      ...none,
+      'limit="ip"': 1,
+    });
+    const rateLimit = { limit: 1, window: 1000 };
+    const stranger = { Authorization: "Bearer wrong" };
+    expect(await refusals({ access: { rateLimit } }, (service) => twice(service, stranger))).toEqual({
+      ...none,
+      'limit="address"': 1,
+    });
+    const ann = { Authorization: `Basic ${btoa("ann:correct horse")}` };
+    expect(await refusals({ access: { rateLimit } }, (service) => twice(service, ann))).toEqual({
+      ...none,
+      'limit="principal"': 1,
+    });
+    const wrong = { Authorization: `Basic ${btoa("ann:wrong")}` };
+    const guessing = { failures: 1, window: 1000 };
+    expect(await refusals({ access: { guessing } }, (service) => twice(service, wrong))).toEqual({
+      ...none,
+      'limit="guessing"': 1,
     });
   });
 

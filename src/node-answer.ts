@@ -1,12 +1,21 @@
 import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { lengthOf } from "./core/bytes.ts";
 import type { StoredEntry } from "./core/entry.ts";
-import { attributes, ENTRY_OPEN } from "./routes/respond.ts";
+import { STREAM_BYTES } from "./core/limits.ts";
+import { attributes, ENTRY_OPEN, envelope, inGroups, type Piece } from "./routes/respond.ts";
 
 /** A longer value is not copied on its way out. */
 const COPIED_BYTES = 16_384;
 
 /** One string is written at once with the header; of what is large the parts, uncopied. */
-export type Body = { text: string } | readonly Uint8Array[] | Uint8Array | null;
+export type Body =
+  | { text: string }
+  | { groups: Iterable<Uint8Array>; length: number }
+  | readonly Uint8Array[]
+  | Uint8Array
+  | null;
 
 /** Where an entry keeps the body that was made of it: from a cache the same entry comes again. */
 const BODY = Symbol();
@@ -26,12 +35,23 @@ function newBody(stored: StoredEntry): Body {
   return Buffer.concat([Buffer.from(ENTRY_OPEN), bytes, Buffer.from(tail)]);
 }
 
+/** The envelope around data that is given as JSON text in pieces. */
+export function dataBody(pieces: readonly Piece[]): Exclude<Body, null> {
+  const bytes = envelope(pieces);
+  const length = lengthOf(bytes);
+  return length > STREAM_BYTES ? { groups: inGroups(bytes), length } : Buffer.concat(bytes);
+}
+
 export function send(response: ServerResponse, status: number, fields: string[], body: Body): void {
   if (body === null) {
     response.writeHead(status, fields).end();
   } else if ("text" in body) {
     fields.push("content-length", String(body.text.length));
     response.writeHead(status, fields).end(body.text, "latin1");
+  } else if ("groups" in body) {
+    response.writeHead(status, fields);
+    // Who is gone needs no answer.
+    pipeline(Readable.from(body.groups), response).catch(() => {});
   } else if (body instanceof Uint8Array) {
     fields.push("content-length", String(body.length));
     response.writeHead(status, fields).end(body);

@@ -10,6 +10,7 @@ import { kv } from "../src/index.ts";
 import type { LogEntry } from "../src/log.ts";
 import { createHttpServer } from "../src/node-http.ts";
 import type { StorageAdapter } from "../src/storage/adapter.ts";
+import { encodeCursor } from "../src/storage/cursor.ts";
 import { memoryStorage } from "../src/storage/memory.ts";
 import { playHistory } from "./engines/history.ts";
 
@@ -29,7 +30,11 @@ const step = { now: 1_800_000_000_000, version: "v" };
 /** Memory that answers later, as an engine elsewhere does. */
 function later(storage: StorageAdapter): StorageAdapter {
   const wait = () => new Promise((resolve) => setImmediate(resolve));
-  return { ...storage, get: (key) => wait().then(() => storage.get(key)) };
+  return {
+    ...storage,
+    get: (key) => wait().then(() => storage.get(key)),
+    list: (query) => wait().then(() => storage.list(query)),
+  };
 }
 
 /** Fails for the keys that say so. */
@@ -48,6 +53,10 @@ function failing(storage: StorageAdapter): StorageAdapter {
     write(operations, options) {
       for (const { key } of operations) fail(key);
       return storage.write(operations, options);
+    },
+    list(query) {
+      fail(query.prefix);
+      return storage.list(query);
     },
   };
 }
@@ -141,6 +150,200 @@ const get = (target: string, ...fields: string[]) => request(`GET ${target}`, [A
 const put = (target: string, body: string, ...fields: string[]) =>
   request(`PUT ${target}`, [AUTH, JSON_FIELD, ...fields], body);
 const utf8 = (text: string) => Buffer.from(text).toString("latin1");
+
+const post = (body: string, ...fields: string[]) => request("POST /v1/kv", [AUTH, JSON_FIELD, ...fields], body);
+const batch = (operations: readonly object[], rest: object = {}) => post(utf8(JSON.stringify({ operations, ...rest })));
+const list = (query: string, ...fields: string[]) => get(`/v1/kv${query}`, ...fields);
+
+/** A cursor as the store gives it, for the engine of this test. */
+const cursorAfter = (key: string, prefix: string) => encodeCursor(key, `memory ${prefix}`);
+
+/** Lists and batches, beside the keys that other requests here have left. */
+const COLLECTION: readonly string[] = [
+  batch([
+    { op: "put", key: "p:1", value: 1 },
+    { op: "put", key: "p:2", value: "é😀", metadata: { by: "né", quote: '"' } },
+    { op: "put", key: "p:é/😀", value: [{}], ttl: 60.5 },
+    { op: "put", key: 'p:"\\\n', value: null },
+    { op: "put", key: "p:soon", value: "gone in 3 ms", ttl: 0.003 },
+    { op: "put", key: "p:later", value: 7, expiration: 4_000_000_000.25, metadata: "m" },
+    { op: "get", key: "p:1" },
+    { op: "get", key: "p:none" },
+    { op: "delete", key: "p:none" },
+  ]),
+  ...[
+    "",
+    "?",
+    "?limit=3",
+    "?limit=1&prefix=p:",
+    "?prefix=p%3A",
+    "?prefix=p:&include=values",
+    "?prefix=p:&limit=1000",
+  ].map((query) => list(query)),
+  ...[
+    "?prefix=none",
+    "?prefix=",
+    "?limit=",
+    "?limit=0",
+    "?limit=1001",
+    "?limit=01",
+    "?limit=1.5",
+    "?limit=x",
+    "?limit",
+  ].map((query) => list(query)),
+  ...[
+    "?include=keys",
+    "?include=",
+    "?other=1",
+    "?prefix=a&prefix=b",
+    "?prefix=%zz",
+    "?prefix=%ED%A0%80",
+    "?&&limit=2&",
+  ].map((query) => list(query)),
+  ...[
+    "?prefix=p:+",
+    "?prefix=%C3%A9",
+    "?prefix=p:%C3%A9",
+    "?prefix=%00",
+    "?pre%66ix=p:",
+    "?__proto__=1",
+    "?prefix='",
+  ].map((query) => list(query)),
+  ...[
+    "?prefix=a#b",
+    "?prefix=a=b=c",
+    "?prefix=a?b",
+    "?prefix=a b",
+    '?prefix="',
+    "?prefix=\xe9",
+    "?prefix=[",
+    "?prefix=../.",
+  ].map((query) => list(query)),
+  list(`?prefix=${"k".repeat(600)}`),
+  ...["no", cursorAfter("p:1", ""), cursorAfter("p:1", "p:"), `${cursorAfter("p:1", "p:")}x`, ""].map((cursor) =>
+    list(`?prefix=p:&limit=2&cursor=${cursor}`),
+  ),
+  list("?prefix=p:&include=values&limit=2"),
+  list("?prefix=large&include=values"),
+  ...["unavailable", "fault"].map((what) => list(`?prefix=fails-${what}`)),
+  list("?limit=2", "If-None-Match: *"),
+  list("?limit=2", "Content-Length: 0"),
+  list("/"),
+  list("x"),
+  list("//?limit=2"),
+  ...["HEAD", "DELETE", "PUT", "OPTIONS"].map((method) => request(`${method} /v1/kv?limit=2`, [AUTH])),
+  request("GET /v1/kv?limit=2"),
+  request("GET /v1/kv?limit=2", [`Authorization: Bearer ${READER}`]),
+  request("GET http://localhost/v1/kv?limit=2", [AUTH]),
+  // Batches.
+  ...[
+    "",
+    "null",
+    "[]",
+    "{}",
+    '{"operations":{}}',
+    '{"operations":[]}',
+    '{"operations":[1]}',
+    '{"operations":[{}]}',
+  ].map((body) => post(body)),
+  ...[
+    '{"operations":[{"op":"get","key":"a","key":"b"}]}',
+    '{"operations":[{"op":"get"}]}',
+    '{"operations":[{"op":"get","key":1}]}',
+    '{"operations":[{"op":"get","key":"a","value":1}]}',
+    '{"operations":[{"op":"get","key":"a"}],"operations":[]}',
+    '{"operations":[{"op":"put","key":"a"}]}',
+    '{"operations":[{"op":"patch","key":"a"}]}',
+    '{"operations":[{"op":"get","key":"a"},]}',
+    '{"operations":[{"op":"get","key":"\xff"}]}',
+    '{"operations":[{"\\u006fp":"get","k\\u0065y":"p:1"}]}',
+    '{"operations":[{"op":"get","key":"\\ud800"},{"op":"get","key":""}]}',
+    '{"operations":[{"op":"get","key":"p:1"}],"other":1}',
+    '{"operations":[{"op":"get","key":"p:1"}],"atomic":1}',
+    '\xef\xbb\xbf{"operations":[{"op":"get","key":"p:1"}]}',
+    '{"operations":[{"op":"get","key":"p:1"}]}x',
+    '{"operations":[{"op":"get","key":"p:1"}]',
+    `{"operations":[{"op":"put","key":"deep","value":${"[".repeat(600)}${"]".repeat(600)}}]}`,
+  ].map((body) => post(body)),
+  batch([
+    { op: "get", key: "k".repeat(600) },
+    { op: "put", key: "", value: 1, ttl: 0 },
+  ]),
+  batch(Array.from({ length: 1001 }, () => ({ op: "get", key: "p:1" }))),
+  batch(Array.from({ length: 300 }, (_, at) => ({ op: "get", key: `p:${at % 4}` }))),
+  batch([{ op: "put", key: "p:big", value: "x".repeat(400_000) }]),
+  batch(Array.from({ length: 8 }, () => ({ op: "get", key: "p:big" }))),
+  list("?include=values&prefix=p:"),
+  post(`{"operations":[{"op":"put","key":"p:big","value":"${"x".repeat(1_100_000)}"}]}`),
+  list("?include=values&prefix=p:"),
+  batch([{ op: "delete", key: "p:big" }]),
+  ...[false, true].flatMap((atomic) => [
+    batch(
+      [
+        { op: "put", key: "p:1", value: 2, ifMatch: '"no"' },
+        { op: "put", key: "p:3", value: 3 },
+      ],
+      { atomic },
+    ),
+    batch(
+      [
+        { op: "put", key: "p:3", value: 3, ifNoneMatch: "*" },
+        { op: "get", key: "p:3" },
+      ],
+      { atomic },
+    ),
+    batch(
+      [
+        { op: "get", key: "p:3", ifNoneMatch: "*" },
+        { op: "get", key: "p:3", ifMatch: '"no"' },
+      ],
+      { atomic },
+    ),
+    batch(
+      [
+        { op: "get", key: "p:3", ifMatch: "no" },
+        { op: "delete", key: "p:3", ifMatch: "*" },
+      ],
+      { atomic },
+    ),
+    batch(
+      [
+        { op: "delete", key: "p:3" },
+        { op: "get", key: "p:3" },
+      ],
+      { atomic },
+    ),
+    batch(
+      [
+        { op: "get", key: "fails-fault" },
+        { op: "get", key: "p:1" },
+      ],
+      { atomic },
+    ),
+    batch(
+      [
+        { op: "put", key: "fails-full", value: 1 },
+        { op: "get", key: "p:1" },
+      ],
+      { atomic },
+    ),
+  ]),
+  ...[[{ op: "get", key: "p:1" }], [{ op: "put", key: "mine", value: 1 }], []].map((operations) =>
+    request("POST /v1/kv", [`Authorization: Bearer ${READER}`, JSON_FIELD], JSON.stringify({ operations })),
+  ),
+  request("POST /v1/kv", ["Authorization: Bearer wrong", JSON_FIELD], '{"operations":[]}'),
+  request("POST /v1/kv", [AUTH], '{"operations":[]}'),
+  request("POST /v1/kv", [AUTH, JSON_FIELD]),
+  request("POST /v1/kv?x=1", [AUTH, JSON_FIELD], '{"operations":[]}'),
+  request("POST /v1/kv/", [AUTH, JSON_FIELD], '{"operations":[]}'),
+  request("POST /v1/kv", [AUTH, JSON_FIELD, "Transfer-Encoding: chunked"], '11\r\n{"operations":[]}\r\n0\r\n\r\n'),
+  request("POST /v1/kv", [AUTH, JSON_FIELD, "Content-Length: 999999999"], ""),
+  ...["Expect: 100-continue", "Prefer: return=minimal", "Content-Encoding: gzip", "If-Match: no"].map((field) =>
+    post('{"operations":[{"op":"get","key":"p:1"}]}', field),
+  ),
+  post(`{"operations":[}${"x".repeat(300_000)}`),
+  post(`{"operations":[${" ".repeat(900_000)}]}`),
+];
 
 /** In their order: what one stores another reads. */
 const REQUESTS: readonly string[] = [
@@ -312,6 +515,10 @@ const REQUESTS: readonly string[] = [
   "GET /v1/kv/a HTTP/1.0\r\nX-Request-Id: same\r\n\r\n",
   `GET /v1/kv/a HTTP/1.0\r\n${AUTH}\r\nX-Request-Id: same\r\n\r\n`,
   `GET /v1/kv/a HTTP/1.1\r\n${AUTH}\r\nX-Request-Id: same\r\nConnection: close\r\n\r\n`,
+  ...COLLECTION,
+  list("?limit=2").replace("Connection: close\r\n", "") +
+    batch([{ op: "get", key: "p:1" }]).replace("Connection: close\r\n", "") +
+    list("?limit=1"),
 ];
 
 describe.each([

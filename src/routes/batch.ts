@@ -1,7 +1,9 @@
+import type { Principal } from "../auth/principal.ts";
 import { KvError } from "../core/errors.ts";
-import { BATCH_BYTES, BATCH_OVERHEAD_BYTES } from "../core/limits.ts";
+import type { JsonScannerOptions } from "../core/json-scanner.ts";
+import { BATCH_BYTES, BATCH_OVERHEAD_BYTES, type Limits } from "../core/limits.ts";
 import type { BatchResult } from "../storage/batch.ts";
-import type { BatchOperation } from "../storage/store.ts";
+import type { BatchOperation, Store } from "../storage/store.ts";
 import { checkJsonType, newEntry, putBody, type RequestBody, readBody } from "./body.ts";
 import { parseCondition } from "./conditions.ts";
 import { attributes, ENTRY_OPEN, etag, type Piece, refusal, text } from "./respond.ts";
@@ -10,20 +12,24 @@ import { BATCH_BODY, type BatchBody, type BatchItem, parse } from "./schema.ts";
 
 /** `POST` of several operations, each with an answer of its own. */
 export async function batch(c: KvContext): Promise<Response> {
-  const { store } = c.var;
+  const { store, principal } = c.var;
   checkJsonType(c);
-  const { body, text: textOf } = await readBody(c, {
-    ...putBody(store.limits),
-    levels: 3,
-    ownBytes: BATCH_OVERHEAD_BYTES,
-    maxBytes: BATCH_BYTES,
-  });
+  return text(c, await runBody(store, principal, await readBody(c, batchBody(store.limits))));
+}
+
+/** How the body of a batch is read. */
+export function batchBody(limits: Limits): JsonScannerOptions & { maxBytes: number } {
+  return { ...putBody(limits), levels: 3, ownBytes: BATCH_OVERHEAD_BYTES, maxBytes: BATCH_BYTES };
+}
+
+/** Does what the body of a batch says, for whom it is allowed, and makes the data of its answer. */
+export async function runBody(store: Store, principal: Principal, { body, text }: RequestBody): Promise<Piece[]> {
   checkCount(body, store.limits.batch);
   const { operations: items, atomic = false } = parse<BatchBody>(BATCH_BODY, body);
-  if (items.some(({ op }) => op !== "get")) permit(c, "write");
-  const operations = items.map((item, index) => operationOf(item, index, textOf));
+  if (items.some(({ op }) => op !== "get")) permit(principal, "write");
+  const operations = items.map((item, index) => operationOf(item, index, text));
   const results = await store.batch(operations, { atomic });
-  return text(c, ["[", ...results.flatMap((result, index) => [index === 0 ? "" : ",", ...resultPieces(result)]), "]"]);
+  return ["[", ...results.flatMap((result, index) => [index === 0 ? "" : ",", ...resultPieces(result)]), "]"];
 }
 
 /** Before the schema, which would look at each of them. */

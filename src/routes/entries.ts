@@ -4,7 +4,7 @@ import { invalid, KvError } from "../core/errors.ts";
 import { quote } from "../core/key.ts";
 import { LIST_LIMIT_MAX } from "../core/limits.ts";
 import type { Schema } from "../core/schema.ts";
-import type { ListedEntry } from "../storage/adapter.ts";
+import type { ListPage, ListRequest } from "../storage/store.ts";
 import { batch } from "./batch.ts";
 import { checkJsonType, newEntry, putBody, readBody } from "./body.ts";
 import { conditionOf } from "./conditions.ts";
@@ -49,23 +49,41 @@ async function remove(c: KvContext): Promise<Response> {
 }
 
 async function list(c: KvContext): Promise<Response> {
-  const { prefix = "", limit = LIST_LIMIT_MAX, cursor = null, include } = queryOf(c, LIST_QUERY);
-  const page = await c.var.store.list({ prefix, limit, cursor, values: include === "values" });
-  const next = page.cursor === null ? "" : `,"cursor":${JSON.stringify(page.cursor)}`;
-  const tail = `],"list_complete":${page.cursor === null}${next}}`;
-  return text(c, ['{"keys":[', ...page.entries.flatMap(listedPieces), tail], READ_HEADERS);
+  return text(c, pagePieces(await c.var.store.list(listRequest(queryOf(c, LIST_QUERY)))), READ_HEADERS);
 }
 
-function listedPieces(listed: ListedEntry, index: number): Piece[] {
-  const head = `${index === 0 ? "" : ","}{"name":${JSON.stringify(listed.key)},"etag":"\\"${listed.version}\\""${attributes(listed)}`;
-  return listed.value === null ? [`${head}}`] : [`${head},"value":`, listed.value, "}"];
+/** What a list's parameters ask of the store. */
+export function listRequest({ prefix = "", limit = LIST_LIMIT_MAX, cursor, include }: ListQuery): ListRequest {
+  return { prefix, limit, cursor: cursor ?? null, values: include === "values" };
+}
+
+/** A page as the data of an answer: one text, but for the values. */
+export function pagePieces({ entries, cursor }: ListPage): Piece[] {
+  const pieces: Piece[] = [];
+  let run = '{"keys":[';
+  let comma = "";
+  for (const listed of entries) {
+    run += `${comma}{"name":${JSON.stringify(listed.key)},"etag":"\\"${listed.version}\\""${attributes(listed)}`;
+    if (listed.value !== null) {
+      pieces.push(`${run},"value":`, listed.value);
+      run = "";
+    }
+    run += "}";
+    comma = ",";
+  }
+  const next = cursor === null ? "" : `,"cursor":${JSON.stringify(cursor)}`;
+  pieces.push(`${run}],"list_complete":${cursor === null}${next}}`);
+  return pieces;
 }
 
 /** The query's parameters, whole numbers as such; one that is repeated is an array, so that the schema refuses it. */
 export function queryOf(c: KvContext, schema: Schema): ListQuery {
+  return parseQuery(/\?([^#]*)/.exec(c.req.url)?.[1] ?? "", schema);
+}
+
+export function parseQuery(query: string, schema: Schema): ListQuery {
   const { properties = {} } = schema;
   const parameters: Record<string, unknown> = Object.create(null);
-  const query = /\?([^#]*)/.exec(c.req.url)?.[1] ?? "";
   for (const pair of query.split("&").filter(Boolean)) {
     const [name = "", value = ""] = pair.split(/=(.*)/s).map(decodeQuery);
     const parsed = properties[name]?.type === "integer" && /^[1-9]\d*$/.test(value) ? Number(value) : value;

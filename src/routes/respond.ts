@@ -40,6 +40,16 @@ export function entry(c: Context, stored: StoredEntry, headers: Headers = {}): R
 
 /** `data` given as JSON text in pieces; an answer of more than `wholeBytes` is not copied into one piece. */
 export function text(c: Context, pieces: readonly Piece[], headers: Headers = {}, wholeBytes = STREAM_BYTES): Response {
+  const bytes = envelope(pieces);
+  const length = lengthOf(bytes);
+  // What was written has happened: its answer is counted and not refused.
+  if (length > STREAM_BYTES) c.var.hold(length, c.req.method !== "GET");
+  const body = length > wholeBytes ? stream(bytes) : concat(bytes);
+  return c.body(body, 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE, ...headers });
+}
+
+/** The bytes of a success around its data. */
+export function envelope(pieces: readonly Piece[]): Uint8Array[] {
   const bytes: Uint8Array[] = [];
   let run = ENTRY_OPEN;
   for (const piece of pieces) {
@@ -50,24 +60,28 @@ export function text(c: Context, pieces: readonly Piece[], headers: Headers = {}
     }
   }
   bytes.push(encoder.encode(`${run}}`));
-  const length = lengthOf(bytes);
-  // What was written has happened: its answer is counted and not refused.
-  if (length > STREAM_BYTES) c.var.hold(length, c.req.method !== "GET");
-  const body = length > wholeBytes ? stream(bytes) : concat(bytes);
-  return c.body(body, 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE, ...headers });
+  return bytes;
 }
 
 function stream(pieces: readonly Uint8Array[]): ReadableStream<Uint8Array> {
-  let next = 0;
+  const groups = inGroups(pieces);
   return new ReadableStream({
     pull(controller) {
-      const start = next;
-      let length = 0;
-      while (next < pieces.length && length < STREAM_BYTES) length += pieces[next++]?.length ?? 0;
-      controller.enqueue(concat(pieces.slice(start, next)));
-      if (next === pieces.length) controller.close();
+      const { done, value } = groups.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
     },
   });
+}
+
+/** What a large answer is sent in. */
+export function* inGroups(pieces: readonly Uint8Array[]): Generator<Uint8Array, void> {
+  for (let next = 0; next < pieces.length; ) {
+    const start = next;
+    let length = 0;
+    while (next < pieces.length && length < STREAM_BYTES) length += pieces[next++]?.length ?? 0;
+    yield concat(pieces.slice(start, next));
+  }
 }
 
 /** Newline-delimited JSON, made as it is read; `done` is called when it has ended, however it did. */

@@ -52,21 +52,20 @@ export function register(app: Hono<KvHonoEnv>, base: string, routes: readonly Ro
     for (const route of group) {
       app.on(route.method, pattern, (c) => {
         c.set("route", base + route.path);
-        if (route.scope !== null) permit(c, route.scope);
+        if (route.scope !== null) permit(c.get("principal"), route.scope);
         return route.handle(c);
       });
     }
     app.all(pattern, (c) => {
       // The first has the least of their scopes.
-      if (group[0]?.scope) permit(c, group[0].scope);
+      if (group[0]?.scope) permit(c.get("principal"), group[0].scope);
       return otherMethod(c, group);
     });
   }
 }
 
 /** Throws where the guard has let nobody in, however the request came here, or the credential lacks the right. */
-export function permit(c: KvContext, scope: Scope): void {
-  const principal: Principal | undefined = c.get("principal");
+export function permit(principal: Principal | undefined, scope: Scope): void {
   if (principal === undefined) throw new KvError("unauthorized", "Expected a credential");
   if (!includesScope(principal.scope, scope)) {
     throw new KvError("forbidden", `Expected the scope "${scope}", got "${principal.scope}"`);

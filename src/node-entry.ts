@@ -1,0 +1,61 @@
+/** `GET`, `HEAD` and `PUT` of one key, from Node's own request. */
+import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
+import { KvError } from "./core/errors.ts";
+import { checkKey, decodeKey, quote } from "./core/key.ts";
+import { STREAM_BYTES } from "./core/limits.ts";
+import { bodyOf } from "./node-answer.ts";
+import { readBody } from "./node-body.ts";
+import { type Arrival, type Exchange, parted, type Work } from "./node-exchange.ts";
+import type { PlainFields } from "./node-fields.ts";
+import { newEntry, putBody } from "./routes/body.ts";
+import { parseCondition } from "./routes/conditions.ts";
+import { etag } from "./routes/respond.ts";
+import { PUT_BODY, type PutBody, parse } from "./routes/schema.ts";
+import type { Store } from "./storage/store.ts";
+
+/** What a request to a key comes to; throws where that is to be refused. */
+export function entryWork(path: string, { request, fields, instance: { store } }: Arrival): Work {
+  const key = checkKey(decodeKey(path), store.limits.key);
+  const condition = conditionOf(fields);
+  if (request.method !== "PUT") return (exchange) => get(exchange, store, key, condition);
+  return async (exchange) => {
+    exchange.hold(Number(fields["content-length"]));
+    const { body, text } = parted(await readBody(request, putBody(store.limits)));
+    answerEntry(exchange, await store.put(key, newEntry(parse<PutBody>(PUT_BODY, body), text), condition));
+  };
+}
+
+function get(exchange: Exchange, store: Store, key: string, condition: Condition | undefined) {
+  const found = store.get(key);
+  if (found instanceof Promise) return found.then((stored) => answerFound(exchange, key, condition, stored));
+  answerFound(exchange, key, condition, found);
+  return undefined;
+}
+
+function answerFound(
+  exchange: Exchange,
+  key: string,
+  condition: Condition | undefined,
+  stored: StoredEntry | null,
+): void {
+  if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
+  if (condition !== undefined && isUnchanged(condition, stored)) {
+    exchange.succeed(304, ["etag", etag(stored.version)], null);
+  } else answerEntry(exchange, stored);
+}
+
+function answerEntry(exchange: Exchange, stored: StoredEntry): void {
+  if (stored.value.length > STREAM_BYTES) exchange.hold(stored.value.length, exchange.method === "PUT");
+  exchange.succeed(200, ["content-type", "application/json", "etag", etag(stored.version)], bodyOf(stored));
+}
+
+/** One tag as we give it. */
+const OUR_TAG = /^"[\w-]+"$/;
+
+function conditionOf({ "if-match": match, "if-none-match": noneMatch }: PlainFields): Condition | undefined {
+  if (match === undefined) {
+    if (noneMatch === undefined) return undefined;
+    if (OUR_TAG.test(noneMatch)) return { ifNoneMatch: [noneMatch.slice(1, -1)] };
+  }
+  return parseCondition({ name: "If-Match", field: match }, { name: "If-None-Match", field: noneMatch });
+}

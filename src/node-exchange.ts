@@ -1,0 +1,108 @@
+/** One request that the server answers by itself. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Principal } from "./auth/principal.ts";
+import type { Hold } from "./core/budget.ts";
+import type { ScannedBody } from "./core/json-scanner.ts";
+import { type Body, send } from "./node-answer.ts";
+import type { PlainFields } from "./node-fields.ts";
+import type { ResolvedOptions } from "./options.ts";
+import { accessEntry, report, requestIdOf } from "./report.ts";
+import type { RequestBody } from "./routes/body.ts";
+import { problemParts, READ_HEADERS, SAFE_HEADERS } from "./routes/respond.ts";
+import type { Instance } from "./service.ts";
+
+/** What has been found out about a request before anything of it is done. */
+export interface Arrival {
+  request: IncomingMessage;
+  response: ServerResponse;
+  fields: PlainFields;
+  instance: Instance;
+  principal: Principal;
+}
+
+function fieldsFrom(headers: Readonly<Record<string, string>>): string[] {
+  return Object.entries(headers).flatMap(([name, value]) => [name.toLowerCase(), value]);
+}
+
+const WRITE_FIELDS = fieldsFrom(SAFE_HEADERS);
+const READ_FIELDS = fieldsFrom({ ...SAFE_HEADERS, ...READ_HEADERS });
+
+/** Does what a request asks, now or later; what it throws is answered as a refusal. */
+export type Work = (exchange: Exchange) => undefined | Promise<void>;
+
+export class Exchange {
+  readonly method: string;
+  /** Counts bytes that the request holds. */
+  readonly hold: Hold;
+  readonly #config: ResolvedOptions;
+  readonly #route: string;
+  readonly #arrival: Arrival;
+  readonly #requestId: string;
+  readonly #began = performance.now();
+
+  constructor(config: ResolvedOptions, route: string, arrival: Arrival, hold: Hold) {
+    this.hold = hold;
+    this.#config = config;
+    this.#route = route;
+    this.#arrival = arrival;
+    this.method = arrival.request.method as string;
+    this.#requestId = requestIdOf(arrival.fields["x-request-id"]);
+  }
+
+  private answer(status: number, fields: string[], body: Body): void {
+    const { request, response } = this.#arrival;
+    fields.push("x-request-id", this.#requestId);
+    // What is still to come of the body is not the next request.
+    if (!request.complete && hasBody(this.method)) fields.push("connection", "close");
+    send(response, status, fields, this.method === "HEAD" ? null : body);
+    this.#config.logger(
+      accessEntry({
+        method: this.method,
+        route: this.#route,
+        status,
+        requestId: this.#requestId,
+        began: this.#began,
+      }),
+    );
+  }
+
+  /** A success, with what every one has. */
+  succeed(status: 200 | 304, fields: readonly string[], body: Body): void {
+    this.answer(status, [...(hasBody(this.method) ? WRITE_FIELDS : READ_FIELDS), ...fields], body);
+  }
+
+  refuse(thrown: unknown): void {
+    const error = report(this.#config, thrown, {
+      method: this.method,
+      requestId: this.#requestId,
+      webRequest: () => webRequestOf(this.#arrival.request),
+    });
+    const { status, headers, text } = problemParts(error, this.#requestId);
+    const { "X-Request-Id": _, ...own } = headers;
+    this.answer(status, fieldsFrom(own), Buffer.from(text));
+  }
+}
+
+/** A body as the routes take it. */
+export function parted({ bytes, body, spans }: ScannedBody & { bytes: Uint8Array }): RequestBody {
+  return {
+    body,
+    text(index) {
+      const [start, end] = spans[index as number] ?? [];
+      return bytes.subarray(start, end);
+    },
+  };
+}
+
+export function hasBody(method: string | undefined): boolean {
+  return method === "PUT" || method === "POST";
+}
+
+/** For the operator's `onError`, which wants a web request. */
+export function webRequestOf({ method = "GET", url = "/", headers, rawHeaders }: IncomingMessage): Request {
+  const pairs = Array.from({ length: rawHeaders.length / 2 }, (_, index): [string, string] => [
+    rawHeaders[index * 2] as string,
+    rawHeaders[index * 2 + 1] as string,
+  ]);
+  return new Request(`http://${headers.host ?? "localhost"}${url}`, { method, headers: pairs });
+}

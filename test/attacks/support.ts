@@ -15,6 +15,8 @@ export const OUT = 401;
 
 export const SECRET = "canary-secret-of-32-bytes-or-more-0123456789";
 
+const GET = "GET /v1/kv/none";
+
 export interface Target extends AsyncDisposable {
   /** What was logged as a warning. */
   warnings: string[];
@@ -27,6 +29,8 @@ export interface Target extends AsyncDisposable {
   bearer(token: string): Promise<number>;
   /** The same of a request of another kind. */
   send(head: string, ...lines: string[]): Promise<number>;
+  /** What the server answers a request for a key by itself, and what the app does. */
+  both(...lines: string[]): Promise<(number | undefined)[]>;
 }
 
 interface TargetOptions {
@@ -50,17 +54,21 @@ export async function startTarget(
   const servers = [createHttpServer(app), createHttpServer(app, { fast: false })];
   for (const server of servers) await once(server.listen(0, "127.0.0.1"), "listening");
 
-  const send: Target["send"] = async (head, ...lines) => {
+  const ask = (head: string, lines: readonly string[]) => {
     const text = [`${head} HTTP/1.1`, "Host: kv.example", "Connection: close", ...lines, "", ""].join("\r\n");
-    const [fast, slow] = await Promise.all(servers.map((server) => exchange(server, text)));
-    if (fast !== slow || fast === undefined) throw new Error(`The server answers ${fast}, the app ${slow}, to ${text}`);
-    return fast;
+    return Promise.all(servers.map((server) => exchange(server, text)));
   };
-  const status: Target["status"] = (...lines) => send("GET /v1/kv/none", ...lines);
+  const send: Target["send"] = async (head, ...lines) => {
+    const [fast, slow] = await ask(head, lines);
+    if (fast === slow && fast !== undefined) return fast;
+    throw new Error(`The server answers ${fast}, the app ${slow}, to ${[head, ...lines].join("\n")}`);
+  };
+  const status: Target["status"] = (...lines) => send(GET, ...lines);
   return {
     warnings,
     send,
     status,
+    both: (...lines) => ask(GET, lines),
     bearer: (token) => status(`Authorization: Bearer ${token}`),
     async [Symbol.asyncDispose]() {
       for (const server of servers) server.close().closeAllConnections();

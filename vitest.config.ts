@@ -13,5 +13,6 @@ export default defineConfig({
     execArgv: ["--conditions=workertown-source"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 10_000 } },
   },
 });

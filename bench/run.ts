@@ -8,6 +8,7 @@
  *   npm run bench -- quick             for a first look, under 2 minutes
  *   npm run bench -- growth            how it goes from 100,000 to 10,000,000 keys
  *   npm run bench -- engines [quick]   what the storage engines cost: see bench/engines/run.ts
+ *   npm run bench -- timing            whether the time of a refusal tells anything: see bench/timing.ts
  *   npm run bench -- picture FILE      draws docs/performance.svg from the results in FILE
  *
  *   --results FILE   where the figures are written; default results.json in the temporary folder
@@ -17,7 +18,7 @@
  *
  * Needs `wrk`, and for the peers `npm ci --prefix bench` and Debian's `webdis` and `redis-server`.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -108,11 +109,18 @@ async function timed<T>(name: string, step: () => Promise<T>): Promise<T> {
   return made;
 }
 
-const [mode = "full", file = ""] = positionals;
+const [mode = "full", file = "", ...more] = positionals;
 if (mode === "picture") {
   const drawn = resolve(ROOT, "docs/performance.svg");
   writeFileSync(drawn, picture(JSON.parse(readFileSync(file, "utf8")) as Results));
   console.log(`Drew ${drawn}`);
+} else if (mode === "timing") {
+  const given = [file, ...more].filter((text) => text !== "");
+  const script = join(ROOT, "bench/timing.ts");
+  const { status } = spawnSync(process.execPath, ["--conditions=workertown-source", script, ...given], {
+    stdio: "inherit",
+  });
+  process.exitCode = status ?? 1;
 } else if (mode === "growth") {
   await measure(MODES.growth, growth);
 } else if (mode === "engines") {
@@ -126,5 +134,5 @@ if (mode === "picture") {
 } else if (mode === "full" || mode === "quick") {
   await measure(MODES[mode], all);
 } else {
-  throw new Error(`Expected nothing, "quick", "growth", "engines" or "picture", got ${JSON.stringify(mode)}`);
+  throw new Error(`Expected nothing, "quick", "growth", "engines", "timing" or "picture", got ${JSON.stringify(mode)}`);
 }

@@ -141,6 +141,14 @@ describe("scopes", () => {
     expect((await service.send("PUT", "/v1/kv/a", { "X-API-Key": KEY }, body)).status).toBe(200);
   });
 
+  it("of a key that is given twice are those of the first", async () => {
+    const twice = { apiKey: [{ key: KEY, scope: "read" }, KEY] } as const;
+    await using coded = await startWatched(only(twice));
+    await using named = await startWatched(only({}), { env: { KV_API_KEY: KEY, KV_READ_API_KEY: KEY } });
+    for (const service of [coded, named]) await service.status(`Bearer ${KEY}`);
+    expect([coded, named].map(({ callers }) => callers[0]?.scope)).toEqual(["read", "admin"]);
+  });
+
   it("the principal has the item's id, else key- and the beginning of its digest", async () => {
     const item = { key: READER, id: "dashboard", scope: "read" } as const;
     await using service = await startWatched(only({ apiKey: [item, KEY] }));

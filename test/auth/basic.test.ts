@@ -167,3 +167,11 @@ it("verifyCredentials decides in place of the user that is configured, and needs
     expect(await service.status(basicOf(USER.username, USER.password))).toBe(401);
   }
 });
+
+it("getCredentials does not move the colon: a user name and a password are two texts", async () => {
+  let given = { username: "ada", password: "correct:horse" };
+  await using service = await startGuarded(only({ ...given, getCredentials: () => given }));
+  expect((await service.get({})).status).toBe(200);
+  given = { username: "ada:correct", password: "horse" };
+  expect((await service.get({})).status).toBe(401);
+});

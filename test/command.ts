@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 
 export interface Command extends AsyncDisposable {
   url: string;
+  pid: number;
   /** What it has printed so far, both streams. */
   output(): string;
   kill(signal: NodeJS.Signals): Promise<number | null>;
@@ -14,17 +15,21 @@ export interface CommandOptions {
   env?: Record<string, string>;
   /** A command that runs it, with arguments. */
   through?: readonly string[];
+  /** Another program that says where it listens. */
+  program?: readonly string[];
   /** Kills it. */
   signal?: AbortSignal;
 }
 
+const COMMAND = [resolve("src/cli/main.ts"), "serve", "--port", "0"];
+
 /** `workertown-kv serve` with these arguments on a free port; resolves once it says where it listens. */
 export async function startCommand(
   cwd: string,
-  { args = [], env = {}, through = [], signal }: CommandOptions = {},
+  { args = [], env = {}, through = [], program = COMMAND, signal }: CommandOptions = {},
 ): Promise<Command> {
-  const serve = ["--conditions=workertown-source", resolve("src/cli/main.ts"), "serve", "--port", "0", ...args];
-  const [command, ...rest] = [...through, process.execPath, ...serve] as [string, ...string[]];
+  const node = [process.execPath, "--conditions=workertown-source", ...program, ...args];
+  const [command, ...rest] = [...through, ...node] as [string, ...string[]];
   const child = spawn(command, rest, {
     cwd,
     env: { PATH: process.env.PATH, ...env },
@@ -51,6 +56,7 @@ export async function startCommand(
   };
   return {
     url,
+    pid: child.pid as number,
     output: () => output,
     kill,
     [Symbol.asyncDispose]: async () => void (await kill("SIGKILL")),

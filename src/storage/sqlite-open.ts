@@ -1,4 +1,4 @@
-import { accessSync, constants, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { KvError } from "../core/errors.ts";
@@ -17,17 +17,15 @@ export function openDatabase(path: string, namespace = "default"): DatabaseSync 
   try {
     database = new DatabaseSync(file);
     database.exec(`PRAGMA busy_timeout = ${STARTUP_BUSY_MS}`);
-    // SQLite would open it for reading alone, and say so only when something is written.
-    if (!memory) accessSync(file, constants.R_OK | constants.W_OK);
     versionOf(database);
     database.exec(`PRAGMA page_size = ${PAGE_BYTES}`);
     database.exec("PRAGMA journal_mode = WAL");
     database.exec("PRAGMA synchronous = FULL");
+    if (!memory) alone(database, () => renewLog(`${file}-wal`));
     migrateDatabase(database);
     namespaceId(database, namespace);
     // A wait for another process's lock stalls this one whole, so that it is short; the writes try again by themselves.
     database.exec(`PRAGMA busy_timeout = ${SERVING_BUSY_MS}`);
-    if (!memory) alone(database, () => renewLog(`${file}-wal`));
     return database;
   } catch (error) {
     if (database?.isOpen) database.close();
@@ -37,7 +35,7 @@ export function openDatabase(path: string, namespace = "default"): DatabaseSync 
   }
 }
 
-/** A step while no other process writes; where one does it is left out, for that one has taken it. */
+/** A step while no other process writes; where one does it is left out, for that one has taken it. Writes nothing. */
 function alone(database: DatabaseSync, step: () => void): void {
   try {
     database.exec("BEGIN IMMEDIATE");
@@ -46,6 +44,8 @@ function alone(database: DatabaseSync, step: () => void): void {
     throw error;
   }
   try {
+    // A file that may only be read is opened all the same, and BEGIN does not tell.
+    database.exec(`PRAGMA user_version = ${versionOf(database)}`);
     step();
   } finally {
     database.exec("ROLLBACK");

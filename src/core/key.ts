@@ -12,7 +12,8 @@ export function checkKey(key: string, maxBytes: number): string {
   if (!key.isWellFormed()) {
     throw new KvError("invalid_key", `Expected a key without lone surrogates, got ${quote(key)}`);
   }
-  const bytes = utf8Length(key);
+  // A UTF-16 unit is at most three bytes.
+  const bytes = key.length * 3 > maxBytes ? utf8Length(key) : 0;
   if (bytes > maxBytes) throw new KvError("too_large", `Expected a key of at most ${maxBytes} bytes, got ${bytes}`);
   return key;
 }

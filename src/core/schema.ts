@@ -57,30 +57,33 @@ type Members = Readonly<Record<string, unknown>>;
 
 function taggedFaults(branches: readonly Schema[], tag: string, value: Members, path: string): Fault[] {
   const got = value[tag];
-  const tags = branches.map(({ properties }) => properties?.[tag]?.const);
-  const branch = branches[tags.indexOf(got)];
+  const tagOf = ({ properties }: Schema) => properties?.[tag]?.const;
+  const branch = branches.find((one) => tagOf(one) === got);
   if (branch !== undefined) return faultsOf(branch, value, path);
-  return [expected({ enum: tags }, got, join(path, tag))];
+  return [expected({ enum: branches.map(tagOf) }, got, join(path, tag))];
 }
 
 function memberFaults(schema: Schema, value: Members, path: string): Fault[] {
   const { properties = {}, required = [], additionalProperties } = schema;
-  const given = Object.keys(value).filter((name) => value[name] !== undefined);
-  const missing = required.filter((name) => !given.includes(name));
-  return [
-    ...missing.map((name) => ({ path: join(path, name), message: "Missing" })),
-    ...given.flatMap((name) => {
-      if (Object.hasOwn(properties, name)) return faultsOf(properties[name] as Schema, value[name], join(path, name));
-      return additionalProperties === false ? [{ path: join(path, name), message: "Unknown member" }] : [];
-    }),
-  ];
+  const faults: Fault[] = [];
+  for (const name of required) {
+    if (value[name] === undefined) faults.push({ path: join(path, name), message: "Missing" });
+  }
+  for (const name of Object.keys(value)) {
+    if (value[name] === undefined) continue;
+    if (Object.hasOwn(properties, name)) {
+      faults.push(...faultsOf(properties[name] as Schema, value[name], join(path, name)));
+    } else if (additionalProperties === false) faults.push({ path: join(path, name), message: "Unknown member" });
+  }
+  return faults;
 }
 
 function hasType(schema: Schema, value: unknown): boolean {
   const { type, anyOf } = schema;
   if ("const" in schema) return value === schema.const;
   if (anyOf !== undefined) return anyOf.some((branch) => hasType(branch, value));
-  return type === undefined || [type].flat().some((name) => isA(name as TypeName, value));
+  if (typeof type === "string") return isA(type, value);
+  return type === undefined || type.some((name) => isA(name, value));
 }
 
 function isA(name: TypeName, value: unknown): boolean {

@@ -6,7 +6,7 @@ import type { BatchResult } from "../storage/batch.ts";
 import type { BatchOperation, Store } from "../storage/store.ts";
 import { checkJsonType, newEntry, putBody, type RequestBody, readBody } from "./body.ts";
 import { parseCondition } from "./conditions.ts";
-import { attributes, ENTRY_OPEN, etag, type Piece, refusal, text } from "./respond.ts";
+import { attributes, ENTRY_OPEN, type Piece, refusal, text } from "./respond.ts";
 import { type KvContext, permit } from "./route.ts";
 import { BATCH_BODY, type BatchBody, type BatchItem, parse } from "./schema.ts";
 
@@ -28,8 +28,13 @@ export async function runBody(store: Store, principal: Principal, { body, text }
   const { operations: items, atomic = false } = parse<BatchBody>(BATCH_BODY, body);
   if (items.some(({ op }) => op !== "get")) permit(principal, "write");
   const operations = items.map((item, index) => operationOf(item, index, text));
-  const results = await store.batch(operations, { atomic });
-  return ["[", ...results.flatMap((result, index) => [index === 0 ? "" : ",", ...resultPieces(result)]), "]"];
+  const pieces: Piece[] = [];
+  let mark = "[";
+  for (const result of await store.batch(operations, { atomic })) {
+    pieces.push(mark, ...resultPieces(result));
+    mark = ",";
+  }
+  return operations.length === 0 ? ["[]"] : [...pieces, "]"];
 }
 
 /** Before the schema, which would look at each of them. */
@@ -40,11 +45,12 @@ function checkCount(body: unknown, limit: number): void {
 }
 
 function operationOf(item: BatchItem, index: number, textOf: RequestBody["text"]): BatchOperation {
-  const { op: kind, key } = item;
-  const condition = parseCondition(
-    { name: `operations.${index}.ifMatch`, field: item.ifMatch },
-    { name: `operations.${index}.ifNoneMatch`, field: item.ifNoneMatch },
-  );
+  const { op: kind, key, ifMatch, ifNoneMatch } = item;
+  const name = `operations.${index}.if`;
+  const condition =
+    (ifMatch ?? ifNoneMatch) === undefined
+      ? undefined
+      : parseCondition({ name: `${name}Match`, field: ifMatch }, { name: `${name}NoneMatch`, field: ifNoneMatch });
   return kind === "put" ? { kind, key, condition, entry: newEntry(item, textOf) } : { kind, key, condition };
 }
 
@@ -58,8 +64,7 @@ function resultPieces(result: BatchResult): Piece[] {
     default: {
       const { kind, entry } = result;
       const data = (kind === "entry" && entry.value) || "null";
-      const tag = `,"etag":${JSON.stringify(etag(entry.version))}`;
-      const tail = `${kind === "unchanged" ? "" : attributes(entry)}${tag}}`;
+      const tail = `${kind === "unchanged" ? "" : attributes(entry)},"etag":"\\"${entry.version}\\""}`;
       return [`{"status":${kind === "unchanged" ? 304 : 200},"success":true,"data":`, data, tail];
     }
   }

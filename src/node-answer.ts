@@ -10,12 +10,14 @@ import { attributes, ENTRY_OPEN, envelope, inGroups, type Piece } from "./routes
 const COPIED_BYTES = 16_384;
 
 /** One string is written at once with the header; of what is large the parts, uncopied. */
-export type Body =
+export type AnswerBody =
   | { text: string }
   | { groups: Iterable<Uint8Array>; length: number }
   | readonly Uint8Array[]
-  | Uint8Array
-  | null;
+  | Uint8Array;
+
+/** `null`: none. */
+export type Body = AnswerBody | null;
 
 /** Where an entry keeps the body that was made of it: from a cache the same entry comes again. */
 const BODY = Symbol();
@@ -36,10 +38,11 @@ function newBody(stored: StoredEntry): Body {
 }
 
 /** The envelope around data that is given as JSON text in pieces. */
-export function dataBody(pieces: readonly Piece[]): Exclude<Body, null> {
+export function dataBody(pieces: readonly Piece[]): AnswerBody {
   const bytes = envelope(pieces);
   const length = lengthOf(bytes);
-  return length > STREAM_BYTES ? { groups: inGroups(bytes), length } : Buffer.concat(bytes);
+  if (length > STREAM_BYTES) return { groups: inGroups(bytes), length };
+  return bytes.length === 1 ? (bytes[0] as Uint8Array) : Buffer.concat(bytes);
 }
 
 export function send(response: ServerResponse, status: number, fields: string[], body: Body): void {

@@ -1,8 +1,11 @@
 /** What the server answers by itself and what the app answers must be the same, to the byte. */
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KvError } from "../src/core/errors.ts";
 import type { KvOptions } from "../src/index.ts";
@@ -12,6 +15,7 @@ import { createHttpServer } from "../src/node-http.ts";
 import type { StorageAdapter } from "../src/storage/adapter.ts";
 import { encodeCursor } from "../src/storage/cursor.ts";
 import { memoryStorage } from "../src/storage/memory.ts";
+import { sqliteStorage } from "../src/storage/sqlite.ts";
 import { playHistory } from "./engines/history.ts";
 
 const KEY = "admin-key-0123456789abcdef";
@@ -61,11 +65,17 @@ function failing(storage: StorageAdapter): StorageAdapter {
   };
 }
 
-async function startSide(fast: boolean, { async = false, ...options }: KvOptions & { async?: boolean }): Promise<Side> {
+interface SideOptions extends KvOptions {
+  async?: boolean;
+  file?: boolean;
+}
+
+async function startSide(fast: boolean, { async = false, file = false, ...options }: SideOptions): Promise<Side> {
   const lines: LogEntry[] = [];
   const errors: string[] = [];
   const counts = new Map<string, number>();
-  const storage = failing(memoryStorage());
+  const folder = mkdtempSync(join(tmpdir(), "kv-fast-"));
+  const storage = failing(file ? sqliteStorage({ path: join(folder, "kv.sqlite") }) : memoryStorage());
   const app = kv({
     auth: {
       apiKey: { apiKey: [KEY, { key: READER, scope: "read" }] },
@@ -106,6 +116,7 @@ async function startSide(fast: boolean, { async = false, ...options }: KvOptions
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       await app.close();
+      rmSync(folder, { recursive: true });
     },
   };
 }
@@ -524,6 +535,7 @@ const REQUESTS: readonly string[] = [
 describe.each([
   ["an engine in the process", {}],
   ["an engine elsewhere", { async: true }],
+  ["an engine that keeps what it has read", { file: true }],
   ["other paths", { basePath: "/base", endpoints: { v1: { kv: "/keys" } } }],
   ["CORS", { cors: { origin: "https://elsewhere.example" } }],
   [

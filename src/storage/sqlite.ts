@@ -36,7 +36,7 @@ export function sqliteStorage({
   const file = path === ":memory:" ? path : resolve(path);
   const database = openDatabase(file, namespace);
   const reader = reads(database, namespace);
-  const cache = cachedReads(database, reader.getSmall);
+  const cache = cachedReads(database, reader.getSmall, reader.list);
   const stop = failStop();
   const commits = commitCounts();
   const writer =
@@ -70,7 +70,7 @@ export function sqliteStorage({
     // What this connection writes itself does not change its `data_version`.
     get: file === ":memory:" ? reader.get : get,
     getMany: reader.getMany,
-    list: reader.list,
+    list: file === ":memory:" ? reader.list : (query) => attempt(() => cache.list(query)),
     // In memory there is no second connection to see the moment by.
     ...(path !== ":memory:" && { snapshot: () => attempt(() => snapshotOf(file, namespace)) }),
     write: writer.write,

@@ -259,8 +259,10 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
         now: at,
       };
       const page = await ask(() => adapter.list(query));
+      const isLiveNow = (entry: ListedEntry) => isLive(entry, at);
       return {
-        entries: page.entries.filter((entry) => isLive(entry, at)),
+        // The same list where it can be, so that what was made of it can be told by it.
+        entries: page.entries.every(isLiveNow) ? page.entries : page.entries.filter(isLiveNow),
         cursor: page.cursor === null ? null : encodeCursor(page.cursor, scopeOf(prefix)),
       };
     },

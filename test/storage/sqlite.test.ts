@@ -7,12 +7,15 @@ import { promisify } from "node:util";
 import type { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { KvError } from "../../src/core/errors.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Condition, StorageAdapter, StoredEntry, WriteOperation } from "../../src/storage/adapter.ts";
 import { sqliteStorage } from "../../src/storage/sqlite.ts";
 import { cachedReads } from "../../src/storage/sqlite-cache.ts";
 import { openDatabase } from "../../src/storage/sqlite-open.ts";
+import { reads } from "../../src/storage/sqlite-read.ts";
 import { writerThread } from "../../src/storage/sqlite-thread.ts";
 import { localWriter } from "../../src/storage/sqlite-write.ts";
+import { createStore } from "../../src/storage/store.ts";
 
 const run = promisify(execFile);
 let folder: string;
@@ -236,7 +239,8 @@ describe("reads", () => {
     await writer.write([put("a", "1")], { now, atomic: false }).then(() => order.push("answer"));
     expect(order).toEqual(["check", "answer"]);
     const database = openDatabase(path);
-    const cache = cachedReads(database, (key) => (key === "a" ? readA(database) : null));
+    const { list } = reads(database, "default");
+    const cache = cachedReads(database, (key) => (key === "a" ? readA(database) : null), list);
     const read = () => new TextDecoder().decode(cache.get("a")?.value);
     for (let turn = 0; turn < 3; turn++) expect(read()).toBe("1");
     const other = new DatabaseSync(path);
@@ -247,6 +251,36 @@ describe("reads", () => {
     other.close();
     database.close();
     await writer.close();
+  });
+
+  test("of a page come from memory only until something is written, whoever writes, and what expires is left out", async () => {
+    let at = now;
+    const store = createStore(sqliteStorage({ path }), { limits: DEFAULT_LIMITS, timeout: 10, now: () => at });
+    const other = sqliteStorage({ path });
+    const statements = vi.spyOn(StatementSync.prototype, "all");
+    const keys = async (limit = 10) => {
+      const page = await store.list({ prefix: "p:", limit, cursor: null, values: false });
+      // A request that is sent after the answer comes in a later turn.
+      await new Promise((resolve) => setImmediate(resolve));
+      return page.entries.map(({ key }) => key);
+    };
+    await other.write([put("p:a"), put("p:c"), put("q")], { now, atomic: false });
+    for (let turn = 0; turn < 4; turn++) expect(await keys()).toEqual(["p:a", "p:c"]);
+    expect(statements).toHaveBeenCalledTimes(2);
+    expect(await keys(1)).toEqual(["p:a"]);
+    await other.write([put("p:b")], { now, atomic: false });
+    expect(await keys()).toEqual(["p:a", "p:b", "p:c"]);
+    const value = new TextEncoder().encode("1");
+    await store.put("p:d", { value, metadata: null, ttl: 1 });
+    for (let turn = 0; turn < 3; turn++) expect(await keys()).toEqual(["p:a", "p:b", "p:c", "p:d"]);
+    at += 1000;
+    for (let turn = 0; turn < 3; turn++) expect(await keys()).toEqual(["p:a", "p:b", "p:c"]);
+    at -= 1;
+    for (let turn = 0; turn < 3; turn++) expect(await keys()).toEqual(["p:a", "p:b", "p:c", "p:d"]);
+    await store.delete("p:a");
+    expect(await keys()).toEqual(["p:b", "p:c", "p:d"]);
+    statements.mockRestore();
+    await Promise.all([store.close(), other.close?.()]);
   });
 
   test("of a large value are done by the other thread, and hold up nobody", async () => {

@@ -13,7 +13,7 @@ export function rememberedCallers() {
   const known = new Map<string, { principal: Principal; until: number }>();
   return {
     digestOf({ authorization = "", "x-api-key": key }: PlainFields): string {
-      return hash("sha256", key === undefined ? authorization : `${authorization}\n${key}`, "base64");
+      return hash("sha256", key === undefined ? authorization : `${authorization}\n${key}`, "binary");
     },
     find(instance: Instance, digest: string): Principal | undefined {
       if (instance !== owner) return undefined;

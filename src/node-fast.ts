@@ -74,7 +74,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
       exchange.refuse(error);
     }
     if (pending === undefined) end();
-    else void pending.catch((error) => exchange.refuse(error)).finally(end);
+    else void pending.catch((error) => exchange.refuse(error)).then(end, end);
   }
 
   return function fast(request, response) {

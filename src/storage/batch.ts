@@ -76,7 +76,8 @@ async function oneRun(adapter: BatchAdapter, run: WriteOperation[], now: number,
   return resultsOf(adapter, run, outcomes, now);
 }
 
-function resultsOf(
+/** What became of checked operations by what the engine says of them. */
+export function resultsOf(
   { capabilities }: BatchAdapter,
   operations: readonly WriteOperation[],
   outcomes: readonly WriteOutcome[],

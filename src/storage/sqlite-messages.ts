@@ -1,18 +1,29 @@
 /** What goes between the service's thread and the one that writes: values of one message lie in one transferred buffer. */
 import { KvError, type KvErrorCode } from "../core/errors.ts";
-import type { StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import type { Condition, StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import type { CommitCounts } from "./sqlite-counts.ts";
 
-/** Some calls of `write`; each is answered by its id. */
+/** A call of `write`, answered by its id. */
+export interface PackedCall {
+  id: number;
+  operations: readonly WriteOperation[];
+  options: WriteOptions;
+}
+
+/** Some calls: as JSON, which costs half of what objects do on their way. */
 export interface WriteMessage {
-  calls: { id: number; operations: PackedOperation[]; options: WriteOptions }[];
+  calls: string;
   values: ArrayBuffer;
 }
 
-type PackedEntry = Omit<StoredEntry, "value"> & { start: number; end: number };
-type PackedOperation =
-  | (Omit<WriteOperation & { kind: "put" }, "entry"> & { entry: PackedEntry })
-  | (WriteOperation & { kind: "get" | "delete" });
+type CallRow = readonly [id: number, options: WriteOptions, operations: readonly OperationRow[]];
+/** Of a put the length of its value too, which lies behind those before it. */
+type OperationRow =
+  | readonly ["get" | "delete", key: string, condition: Condition | null]
+  | readonly [
+      ...["put", key: string, condition: Condition | null],
+      ...[metadata: string | null, expiresAt: number | null, version: string, length: number],
+    ];
 
 /** What a thread needs to begin. */
 export interface WriterData {
@@ -38,38 +49,44 @@ export type Reply = { id: number } & (
   | { failed: { code: KvErrorCode | null; message: string; cause: string | undefined } }
 );
 
-export type FromWriter = "ready" | Reply[];
+/** Most answers are that one entry was written: of those the ids. */
+export type FromWriter = "ready" | { written: number[]; replies: Reply[] };
 
 /** Calls as a message, with copies of their values. */
-export function pack(calls: readonly { id: number; operations: readonly WriteOperation[]; options: WriteOptions }[]) {
+export function pack(calls: readonly PackedCall[]): WriteMessage {
   let length = 0;
   for (const { operations } of calls) {
     for (const operation of operations) if (operation.kind === "put") length += operation.entry.value.length;
   }
   const values = new Uint8Array(length);
   let at = 0;
-  const packed = calls.map(({ id, operations, options }) => ({
-    id,
-    options,
-    operations: operations.map((operation): PackedOperation => {
-      if (operation.kind !== "put") return operation;
-      const { value, ...entry } = operation.entry;
-      const start = at;
-      values.set(value, start);
+  const rows = calls.map(({ id, options, operations }): CallRow => {
+    const row = (operation: WriteOperation): OperationRow => {
+      const { kind, key, condition = null } = operation;
+      if (kind !== "put") return [kind, key, condition];
+      const { value, metadata, expiresAt, version } = operation.entry;
+      values.set(value, at);
       at += value.length;
-      return { ...operation, entry: { ...entry, start, end: at } };
-    }),
-  }));
-  return { calls: packed, values: values.buffer } satisfies WriteMessage;
+      return [kind, key, condition, metadata, expiresAt, version, value.length];
+    };
+    return [id, options, operations.map(row)];
+  });
+  return { calls: JSON.stringify(rows), values: values.buffer };
 }
 
-/** The operations of a call of a message. */
-export function unpack(operations: readonly PackedOperation[], values: ArrayBuffer): WriteOperation[] {
-  return operations.map((operation) => {
-    if (operation.kind !== "put") return operation;
-    const { start, end, ...entry } = operation.entry;
-    return { ...operation, entry: { ...entry, value: new Uint8Array(values, start, end - start) } };
-  });
+/** The calls of a message. */
+export function unpack({ calls, values }: WriteMessage): PackedCall[] {
+  let at = 0;
+  const operation = (row: OperationRow): WriteOperation => {
+    const condition = row[2] ?? undefined;
+    if (row[0] !== "put") return { kind: row[0], key: row[1], condition };
+    const [kind, key, , metadata, expiresAt, version, length] = row;
+    const value = new Uint8Array(values, at, length);
+    at += length;
+    return { kind, key, condition, entry: { value, metadata, expiresAt, version } };
+  };
+  const rows: CallRow[] = JSON.parse(calls);
+  return rows.map(([id, options, operations]) => ({ id, options, operations: operations.map(operation) }));
 }
 
 /** An error as it can be sent: classes do not survive. */

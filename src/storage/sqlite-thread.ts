@@ -5,6 +5,7 @@ import {
   type Done,
   type FromWriter,
   failureFrom,
+  type PackedCall,
   pack,
   type Reply,
   type ToWriter,
@@ -16,8 +17,6 @@ interface Waiting {
   resolve(done: Done): void;
   reject(error: unknown): void;
 }
-
-type Call = Parameters<typeof pack>[0][number];
 
 /**
  * A writer on a thread of its own, which is started by the first call. What the thread had not answered when it ended, for
@@ -32,7 +31,7 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
   let threadless = false;
   let local: Writer | null = null;
   let ids = 0;
-  let outbox: Call[] = [];
+  let outbox: PackedCall[] = [];
 
   function start(): Worker {
     const started = new Worker(writerUrl(), { workerData: data });
@@ -44,7 +43,8 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
         return;
       }
       beforeAnswers();
-      for (const reply of message) settle(reply);
+      for (const id of message.written) settle({ id, done: ["written"] });
+      for (const reply of message.replies) settle(reply);
       if (waiting.size === 0) started.unref();
     });
     started.on("error", (error) => {

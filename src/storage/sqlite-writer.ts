@@ -3,22 +3,39 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import type { StoredEntry } from "./adapter.ts";
 import { failStop } from "./sqlite-fail-stop.ts";
-import { type Done, failureText, type Reply, type ToWriter, unpack, type WriterData } from "./sqlite-messages.ts";
+import {
+  type Done,
+  type FromWriter,
+  failureText,
+  type Reply,
+  type ToWriter,
+  unpack,
+  type WriterData,
+} from "./sqlite-messages.ts";
 import { connectDatabase } from "./sqlite-open.ts";
 import { localWriter } from "./sqlite-write.ts";
 
 const { path, namespace, stop, commits } = workerData as WriterData;
 const database = connectDatabase(path);
 const writer = localWriter(database, namespace, { stop: failStop(stop), ...(commits && { commits }) });
-let outbox: Reply[] = [];
+let written: number[] = [];
+let replies: Reply[] = [];
 
 /** What is answered together is sent together. */
 function reply(answer: Reply): void {
-  if (outbox.push(answer) > 1) return;
-  queueMicrotask(() => {
-    parentPort?.postMessage(outbox, outbox.flatMap(buffersOf));
-    outbox = [];
-  });
+  if (written.length + replies.length === 0) queueMicrotask(send);
+  if (isWritten(answer)) written.push(answer.id);
+  else replies.push(answer);
+}
+
+function isWritten(answer: Reply): boolean {
+  return "done" in answer && Array.isArray(answer.done) && answer.done.length === 1 && answer.done[0] === "written";
+}
+
+function send(): void {
+  parentPort?.postMessage({ written, replies } satisfies FromWriter, replies.flatMap(buffersOf));
+  written = [];
+  replies = [];
 }
 
 /** What a reply gives away: the buffer of an entry's value. */
@@ -49,9 +66,7 @@ parentPort?.on("message", async (message: ToWriter) => {
     const { id, key } = message.read;
     void answer(id, writer.read(key));
   } else {
-    for (const { id, operations, options } of message.calls) {
-      void answer(id, writer.write(unpack(operations, message.values), options));
-    }
+    for (const { id, operations, options } of unpack(message)) void answer(id, writer.write(operations, options));
   }
 });
 parentPort?.postMessage("ready");

@@ -22,7 +22,7 @@ import type {
   StorageCapabilities,
   WriteOperation,
 } from "./adapter.ts";
-import { type BatchAdapter, type BatchResult, runAtomic, runBatch } from "./batch.ts";
+import { type BatchAdapter, type BatchResult, resultsOf, runAtomic, runBatch } from "./batch.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { OUTCOME_UNKNOWN } from "./failures.ts";
 
@@ -214,7 +214,9 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
   /** What becomes of a write by itself; throws where it fails. */
   async function write(operation: BatchOperation): Promise<BatchResult> {
     const at = now();
-    const [result] = (await runBatch(asked, [checked(operation, at)], at)) as [BatchResult];
+    const operations = [checked(operation, at)];
+    const outcomes = await asked.write(operations, { now: at, atomic: false });
+    const [result] = resultsOf(asked, operations, outcomes, at) as [BatchResult];
     if (result.kind === "failed") throw result.error;
     return result;
   }
@@ -319,12 +321,12 @@ function checkSize(what: "value" | "metadata", bytes: number, limit: number): vo
   throw new KvError("too_large", message, { issues: [{ path: what, message }] });
 }
 
-/** Random bytes for many versions: to ask for them is dear. */
-let pool = new Uint8Array();
+/** Random text for many versions, 6 bits a character: to ask for it is dear. */
+let pool = "";
 
 function randomVersion(): string {
-  if (pool.length === 0) pool = crypto.getRandomValues(new Uint8Array(900));
-  const version = base64UrlOf(pool.subarray(0, 9));
-  pool = pool.subarray(9);
+  if (pool === "") pool = base64UrlOf(crypto.getRandomValues(new Uint8Array(900)));
+  const version = pool.slice(0, 12);
+  pool = pool.slice(12);
   return version;
 }

@@ -32,7 +32,7 @@ export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
     else answerProblem(response, fault);
   };
   const respond = fast ? fastListener(app, byApp) : byApp;
-  const { answer, answerOf } = inOrder(respond);
+  const { answer, answerOf, refuseLast } = inOrder(respond);
 
   const server = createServer(
     {
@@ -58,24 +58,18 @@ export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
   server.on("connect", (_request, socket) => {
     // Node has let go of this socket: nobody else hears its errors or ends it.
     socket.on("error", () => {});
-    const refuseNow = () => {
+    refuseLast(socket, () => {
       setTimeout(() => socket.destroy(), CONNECT_MS).unref();
       refuse(socket, new KvError("method_not_allowed", "CONNECT is not served", { headers: { Allow: METHODS } }));
-    };
-    const begun = answerOf(socket);
-    if (begun === undefined || begun.writableEnded) refuseNow();
-    else begun.once("close", refuseNow);
+    });
   });
   server.on("clientError", (fault: NodeJS.ErrnoException, socket) => {
-    const begun = answerOf(socket);
-    const refuseNow = () => {
+    refuseLast(socket, () => {
+      const begun = answerOf(socket);
       const halfway = begun?.headersSent === true && !begun.writableFinished;
       if (fault.code === "ECONNRESET" || !socket.writable || halfway) socket.destroy();
       else refuse(socket, parserError(fault.code));
-    };
-    // What comes after a sound request that is still being served is not that one's fault: its answer goes first.
-    if (begun?.req.complete === true && !begun.writableEnded) begun.once("close", refuseNow);
-    else refuseNow();
+    });
   });
   return server;
 }

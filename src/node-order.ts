@@ -7,8 +7,12 @@ const IN_ONE_TURN = 64;
 interface Line {
   /** The answer to the last request that came. */
   last: ServerResponse;
+  /** The answer whose turn it is. */
+  current: ServerResponse;
   /** How many requests have been served. */
   served: number;
+  /** What is to happen in place of serving the last. */
+  instead?: () => void;
 }
 
 /**
@@ -29,42 +33,68 @@ export function inOrder(respond: (request: IncomingMessage, response: ServerResp
     };
   }
 
-  function serve(line: Line, request: IncomingMessage, response: ServerResponse): void {
+  function begin(line: Line, response: ServerResponse): void {
+    const { req } = response;
+    // The answer before has ended the connection: what comes after it is not done (RFC 9112, section 9.6).
+    if (!req.socket.writable) return;
+    line.current = response;
+    if (line.instead !== undefined && line.last === response) line.instead();
+    else respond(req, response);
+  }
+
+  function serve(line: Line, response: ServerResponse): void {
     line.served += 1;
     if (line.served % IN_ONE_TURN !== 0) {
-      respond(request, response);
+      begin(line, response);
       return;
     }
     const resume = pause(line, response);
     setImmediate(() => {
       resume();
-      respond(request, response);
+      begin(line, response);
     });
   }
 
   return {
-    /** The answer to the last request that came on a connection. */
-    answerOf: (socket: Duplex) => lines.get(socket)?.last,
-
     answer(request: IncomingMessage, response: ServerResponse): void {
-      const { socket } = request;
-      const line = lines.get(socket);
+      const line = lines.get(request.socket);
       if (line === undefined) {
-        lines.set(socket, { last: response, served: 1 });
+        lines.set(request.socket, { last: response, current: response, served: 1 });
         respond(request, response);
         return;
       }
       const before = line.last;
       line.last = response;
-      if (before.writableEnded) {
-        serve(line, request, response);
+      if (before.closed) {
+        serve(line, response);
         return;
       }
       const resume = pause(line, response);
       before.once("close", () => {
         resume();
-        serve(line, request, response);
+        serve(line, response);
       });
+    },
+
+    /** The answer that is going out on a connection, or was the last to. */
+    answerOf: (socket: Duplex) => lines.get(socket)?.current,
+
+    /**
+     * Refuses what came last on a connection, once the requests before it have their answers. Where that is the rest of a
+     * request that has its answer already, the connection ends without another.
+     */
+    refuseLast(socket: Duplex, refuse: () => void): void {
+      const line = lines.get(socket);
+      if (line === undefined) {
+        refuse();
+        return;
+      }
+      const { last } = line;
+      const over = last.req.complete ? refuse : () => socket.end();
+      if (last.closed) over();
+      else if (last.req.complete || last.writableEnded) last.once("close", over);
+      else if (line.current === last) refuse();
+      else line.instead = refuse;
     },
   };
 }

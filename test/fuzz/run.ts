@@ -37,6 +37,7 @@ export async function fuzz({
   count,
   seconds = 3600,
   fault = "",
+  hangMs = HANG_MS,
   progress,
 }: FuzzOptions): Promise<number> {
   const { child, port, ended } = await startServer(fault);

@@ -2,6 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { conditionHolds, isLive } from "../core/entry.ts";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import { checkpointer } from "./sqlite-checkpoint.ts";
 import type { FailStop } from "./sqlite-fail-stop.ts";
 import { failureOf, isBusy, isDamage } from "./sqlite-open.ts";
 import { putter, standsApart } from "./sqlite-put.ts";
@@ -27,6 +28,7 @@ const NO_VALUE = 0;
  */
 export function groupCommit(database: DatabaseSync, namespace: string, stop: FailStop) {
   const apply = applier(database, namespace, stop);
+  const committed = checkpointer(database, stop);
 
   return function commit(calls: readonly Call[], patient: boolean): Answer[] | null {
     const refused = stop.refusal();
@@ -38,6 +40,11 @@ export function groupCommit(database: DatabaseSync, namespace: string, stop: Fai
       const answers = calls.map(apply);
       phase = "commit";
       database.exec("COMMIT");
+      const writes = calls.flatMap(({ operations }) => operations);
+      committed(
+        writes.length,
+        writes.reduce((sum, write) => sum + (write.kind === "put" ? write.entry.value.length : 0), 0),
+      );
       return answers;
     } catch (error) {
       stop.note(error);
@@ -112,5 +119,10 @@ export function sweeper(database: DatabaseSync, namespace: string, stop: FailSto
     `DELETE FROM workertown_kv_entry WHERE ${own} AND name IN (
       SELECT name FROM workertown_kv_entry WHERE ${own} AND expires_at <= ? ORDER BY expires_at LIMIT ?)`,
   );
-  return (now: number, limit: number) => stop.guard(() => Number(sweep.run(now, limit).changes));
+  const committed = checkpointer(database, stop);
+  return (now: number, limit: number) => {
+    const removed = stop.guard(() => Number(sweep.run(now, limit).changes));
+    if (removed > 0) committed(removed, 0);
+    return removed;
+  };
 }

@@ -21,6 +21,7 @@ export function openDatabase(path: string, namespace = "default"): DatabaseSync 
     database.exec(`PRAGMA page_size = ${PAGE_BYTES}`);
     database.exec("PRAGMA journal_mode = WAL");
     database.exec("PRAGMA synchronous = FULL");
+    database.exec("PRAGMA wal_autocheckpoint = 0");
     if (!memory) alone(database, () => renewLog(`${file}-wal`));
     migrateDatabase(database);
     namespaceId(database, namespace);
@@ -57,6 +58,8 @@ export function connectDatabase(path: string): DatabaseSync {
   const database = new DatabaseSync(path);
   database.exec(`PRAGMA busy_timeout = ${SERVING_BUSY_MS}`);
   database.exec("PRAGMA synchronous = FULL");
+  // Whoever writes sees to it (checkpointer).
+  database.exec("PRAGMA wal_autocheckpoint = 0");
   return database;
 }
 

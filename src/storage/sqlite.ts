@@ -88,11 +88,23 @@ export function sqliteStorage({
     async close() {
       await writer.close();
       cache.endTurn();
-      database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+      try {
+        stop.guard(() => database.exec("PRAGMA wal_checkpoint(TRUNCATE)"));
+      } catch (error) {
+        if (stop.refusal() === null) throw error;
+        leftOpen.push(database);
+        return;
+      }
       database.close();
     },
   };
 }
+
+/**
+ * Connections that ended with a failed flush: to close the last one is to move the log and to remove it, and only a start
+ * that reads it from the beginning knows what the disk has.
+ */
+const leftOpen: DatabaseSync[] = [];
 
 /** A writer on this thread with a connection of its own: what it writes changes the cache's `data_version`. */
 function writerOf(file: string, namespace: string, shared: { stop: FailStop; commits: CommitCounts }): Writer {

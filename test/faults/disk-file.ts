@@ -61,7 +61,9 @@ export function createFile(random: () => number) {
           changeSector(index, at, value);
         } else if (later.length === 0 && !cached.equals(durable)) changeSector(index, at, cached);
       }
-      if (offset + data.length > size.cached) change(size, at, offset + data.length);
+      // A length that a failed flush has not kept grows again with what is written beyond it.
+      const length = size.later.at(-1)?.value ?? size.durable;
+      if (offset + data.length > length) change(size, at, offset + data.length);
     },
 
     truncate(at: number, length: number): void {

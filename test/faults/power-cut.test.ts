@@ -1,7 +1,7 @@
 /**
  * Power cuts. `kill -9` cannot see a missing flush, since the kernel keeps what was written. Here every file system call of
  * the real command is recorded, and disks are made of the record as a cut at some moment may leave them.
- * `POWER_IMAGES=200` makes more of them; `POWER_SEED` repeats the choices, though not the recorded run.
+ * `POWER_IMAGES=600` makes more of them; `POWER_SEED` repeats the choices, though not the recorded run.
  */
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,6 +17,8 @@ import { buildShim, noShim, type Shim } from "./shim.ts";
 
 const IMAGES = Number(process.env.POWER_IMAGES ?? 60);
 const SEED = Number(process.env.POWER_SEED ?? Date.now() % 1_000_000);
+/** Of each of the other runs. */
+const FEW = Math.ceil(IMAGES / 3);
 /** Long enough for several checkpoints, which come at each 4 MiB of log. */
 const WRITES = 400;
 const LENGTH = 20_000;
@@ -40,21 +42,19 @@ describe.skipIf(noShim)(`power cuts${noShim ? ` (${noShim})` : ""}`, () => {
   });
 
   /** Runs the command under load until so many writes are acknowledged, and ends it. */
-  async function run(end: NodeJS.Signals, { writes = WRITES, env = {}, during = (_count: number) => {} } = {}) {
+  async function run(end: NodeJS.Signals, { writes = WRITES, env = {} } = {}) {
     const service = await startCommand(folder, { env: { KV_API_KEY: KEY, ...shim.env(folder), ...env } });
     const load = startLoad({ url: service.url, ledger, random: next, length: LENGTH });
-    const ticks = setInterval(() => during(load.count), 5);
     await expect.poll(() => load.count, { interval: 5, timeout: 60_000 }).toBeGreaterThan(writes);
-    clearInterval(ticks);
     if (end === "SIGTERM") await load.stop();
     await service.kill(end);
     await load.stop();
     expect(load.faults).toEqual([]);
   }
 
-  async function images() {
+  async function images(count = FEW) {
     const calls = shim.records();
-    const result = await cutPower({ calls, folder, ledger, images: IMAGES, random: next });
+    const result = await cutPower({ calls, folder, ledger, images: count, random: next });
     const flushes = calls.filter(({ type }) => type === "F").length;
     const answers = calls.filter(({ type }) => type === "A").length;
     const { faults, ...figures } = result;
@@ -66,7 +66,7 @@ describe.skipIf(noShim)(`power cuts${noShim ? ` (${noShim})` : ""}`, () => {
     await run("SIGTERM");
     await run("SIGKILL");
     await run("SIGTERM");
-    const { faults, lost, damaged, calls, unflushed } = await images();
+    const { faults, lost, damaged, calls, unflushed } = await images(IMAGES);
     expect(faults).toEqual([]);
     expect({ lost, damaged }).toEqual({ lost: 0, damaged: 0 });
     // There was something to lose, and checkpoints were among it.
@@ -74,42 +74,42 @@ describe.skipIf(noShim)(`power cuts${noShim ? ` (${noShim})` : ""}`, () => {
     expect(checkpointsOf(calls)).toBeGreaterThan(3);
   }, 300_000);
 
-  it("lose none after a flush that failed and a restart", async () => {
-    const failing = await startCommand(folder, { env: { KV_API_KEY: KEY, ...shim.env(folder) } });
-    const load = startLoad({ url: failing.url, ledger, random: next, length: LENGTH });
-    await expect.poll(() => load.count, { interval: 5, timeout: 60_000 }).toBeGreaterThan(50);
-    shim.set("flush");
-    // Every client ends with the first write that is refused.
-    await expect.poll(() => load.faults.length, { interval: 5, timeout: 60_000 }).toBe(16);
-    await load.stop();
-    await failing.kill("SIGKILL");
-    shim.set("none");
-    await run("SIGKILL", { writes: 100 });
-    const { faults } = await images();
-    expect(faults).toEqual([]);
-  }, 300_000);
-
-  it("lose none where checkpoints cannot flush the database for a while", async () => {
-    await run("SIGKILL", { during: (count) => shim.set(count < 250 ? "database flush" : "none") });
-    shim.set("none");
-    await run("SIGKILL");
-    const { faults, calls } = await images();
-    expect(faults).toEqual([]);
-    expect(calls.filter(({ type }) => type === "E").length).toBeGreaterThan(0);
-  }, 300_000);
+  it.each([
+    ["flush", "SIGKILL"],
+    ["flush", "SIGTERM"],
+    ["database flush", "SIGKILL"],
+    ["database flush", "SIGTERM"],
+  ] as const)(
+    "lose none after a %s that failed, %s and a restart",
+    async (fault, end) => {
+      const failing = await startCommand(folder, { env: { KV_API_KEY: KEY, ...shim.env(folder) } });
+      const load = startLoad({ url: failing.url, ledger, random: next, length: LENGTH });
+      await expect.poll(() => load.count, { interval: 5, timeout: 60_000 }).toBeGreaterThan(50);
+      shim.set(fault);
+      // Every client ends with the first write that is refused.
+      await expect.poll(() => load.faults.length, { interval: 5, timeout: 60_000 }).toBe(16);
+      await load.stop();
+      shim.set("none");
+      await failing.kill(end);
+      await run("SIGKILL", { writes: 200 });
+      const { faults } = await images();
+      expect(faults).toEqual([]);
+    },
+    300_000,
+  );
 
   it("lose some where the database does not flush (synchronous = OFF), so that this test can fail", async () => {
     const env = { NODE_OPTIONS: `--import ${resolve("test/faults/synchronous.ts")}` };
     await run("SIGKILL", { env: { ...env, SYNCHRONOUS: "OFF" } });
     const { lost } = await images();
-    expect(lost).toBeGreaterThan(IMAGES / 10);
+    expect(lost).toBeGreaterThan(FEW / 10);
   }, 300_000);
 
   it("lose some, in whole, where only checkpoints flush (synchronous = NORMAL)", async () => {
     const env = { NODE_OPTIONS: `--import ${resolve("test/faults/synchronous.ts")}` };
     await run("SIGKILL", { env: { ...env, SYNCHRONOUS: "NORMAL" } });
     const { lost, damaged } = await images();
-    expect(lost).toBeGreaterThan(IMAGES / 10);
+    expect(lost).toBeGreaterThan(FEW / 10);
     expect(damaged).toBe(0);
   }, 300_000);
 });

@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { closeSync, openSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { KvError } from "../core/errors.ts";
@@ -14,6 +14,7 @@ export function openDatabase(path: string, namespace = "default"): DatabaseSync 
   const memory = path === ":memory:";
   const file = memory ? path : resolve(path);
   let database: DatabaseSync | undefined;
+  if (!memory) makeFile(file);
   try {
     database = new DatabaseSync(file);
     database.exec(`PRAGMA busy_timeout = ${STARTUP_BUSY_MS}`);
@@ -34,6 +35,13 @@ export function openDatabase(path: string, namespace = "default"): DatabaseSync 
       ? error
       : new Error(`Cannot open the database ${JSON.stringify(file)}: ${mend(file, error)}`, { cause: error });
   }
+}
+
+/** A new file is its owner's alone, and with it the log that SQLite makes beside it. What fails here SQLite will say. */
+function makeFile(file: string): void {
+  try {
+    closeSync(openSync(file, "ax", 0o600));
+  } catch {}
 }
 
 /** A step while no other process writes; where one does it is left out, for that one has taken it. Writes nothing. */

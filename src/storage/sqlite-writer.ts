@@ -1,4 +1,5 @@
 /** The thread that writes to one SQLite file, so that the service's own can read and answer meanwhile. */
+import process from "node:process";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import type { StoredEntry } from "./adapter.ts";
@@ -58,7 +59,8 @@ parentPort?.on("message", async (message: ToWriter) => {
     // What that has answered is on its way first.
     await nextTurn();
     database.close();
-    parentPort?.close();
+    // This thread alone. Deno's port has no `close`.
+    process.exit();
   } else if ("sweep" in message) {
     const { id, now, limit } = message.sweep;
     void answer(id, writer.sweep(now, limit));

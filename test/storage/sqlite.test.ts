@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { DatabaseSync, StatementSync } from "node:sqlite";
@@ -99,6 +99,16 @@ function onThisThread(path: string): StorageAdapter {
     },
   };
 }
+
+test("a new file and what SQLite puts beside it are their owner's alone", async () => {
+  const path = join(mkdtempSync(join(tmpdir(), "kv-mode-")), "kv.sqlite");
+  const storage = sqliteStorage({ path });
+  await storage.write([{ kind: "delete", key: "a" }], { now: 1, atomic: false });
+  expect([path, `${path}-wal`, `${path}-shm`].map((file) => statSync(file).mode & 0o777)).toEqual([
+    0o600, 0o600, 0o600,
+  ]);
+  await storage.close?.();
+});
 
 describe("the thread that writes", () => {
   const write = async (storage: StorageAdapter, key: string) => storage.write([put(key)], { now, atomic: false });

@@ -96,8 +96,10 @@ export function startLoad({ url, ledger, random, name = "", length = 200 }: Load
         const puts = keys.map((key) => ({ op: "put", key, value: "refused" }));
         const operations = [...puts, { op: "delete", key: keys[0], ifMatch: '"never"' }];
         const answer = await call(`${url}/v1/kv`, "POST", "refused", { operations, atomic: true });
-        if (answer === undefined) return;
-        if (answer.status !== 412) faults.push(`refused: ${answer.status} ${answer.json.detail}`);
+        if (answer?.status !== 412) {
+          if (answer !== undefined) faults.push(`refused: ${answer.status} ${answer.json.detail}`);
+          return;
+        }
       }
       const removes = random() < 0.3;
       const { id, value } = ledger.send(keys, (own) => (removes ? null : valueFor(own)));

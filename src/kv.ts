@@ -4,6 +4,7 @@ import { Hono as TinyHono } from "hono/tiny";
 import { addressOf } from "#runtime";
 import { clientOf, isIn } from "./access/ip.ts";
 import { isClosed } from "./auth/authenticate.ts";
+import { nameOf } from "./auth/principal.ts";
 import { KvError } from "./core/errors.ts";
 import { type KvOptions, type ResolvedOptions, resolveOptions, type Timeouts } from "./options.ts";
 import { accessEntry, report, requestIdOf } from "./report.ts";
@@ -142,7 +143,7 @@ function guard(service: Service, { access: { trustProxy } }: ResolvedOptions): M
     const address = () => addressOf(c.req.raw, c.env, trustProxy);
     const principal = await authenticator.authenticate(c.req.raw, env, access.guesses(address));
     if (access.count !== undefined) {
-      const counted = principal && access.count("principal", `${principal.strategy}:${principal.id}`);
+      const counted = principal && access.count("principal", nameOf(principal));
       const told = await (counted ?? access.count("address", clientOf(address())));
       for (const [name, value] of Object.entries(told)) c.header(name, value);
     }

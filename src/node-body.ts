@@ -41,3 +41,17 @@ export function readBody(request: IncomingMessage, options: JsonScannerOptions) 
     });
   });
 }
+
+/** Resolves when a body that nobody wants has come, or soon: a client that is still sending would not see the refusal. */
+export function drained(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    const late = setTimeout(resolve, DRAIN_MS);
+    request
+      .resume()
+      .once("close", resolve)
+      .once("end", () => {
+        clearTimeout(late);
+        resolve();
+      });
+  });
+}

@@ -35,15 +35,17 @@ export class Exchange {
   /** Counts bytes that the request holds. */
   readonly hold: Hold;
   readonly #config: ResolvedOptions;
-  readonly #route: string;
+  /** The route that answers, `undefined` where none does. */
+  route: string | undefined;
   readonly #arrival: Arrival;
   readonly #requestId: string;
   readonly #began = performance.now();
+  #told: readonly string[] = [];
 
   constructor(config: ResolvedOptions, route: string, arrival: Arrival, hold: Hold) {
     this.hold = hold;
     this.#config = config;
-    this.#route = route;
+    this.route = route;
     this.#arrival = arrival;
     this.method = arrival.request.method as string;
     this.#requestId = requestIdOf(arrival.fields["x-request-id"]);
@@ -51,19 +53,24 @@ export class Exchange {
 
   private answer(status: number, fields: string[], body: Body): void {
     const { request, response } = this.#arrival;
-    fields.push("x-request-id", this.#requestId);
+    fields.push("x-request-id", this.#requestId, ...this.#told);
     // What is still to come of the body is not the next request.
     if (!request.complete && hasBody(this.method)) fields.push("connection", "close");
     send(response, status, fields, this.method === "HEAD" ? null : body);
     this.#config.logger(
       accessEntry({
         method: this.method,
-        route: this.#route,
+        route: this.route,
         status,
         requestId: this.#requestId,
         began: this.#began,
       }),
     );
+  }
+
+  /** Header fields that the answer is to have, whatever it is. */
+  tell(headers: Readonly<Record<string, string>>): void {
+    this.#told = fieldsFrom(headers);
   }
 
   /** A success, with what every one has. */
@@ -99,7 +106,7 @@ export function hasBody(method: string | undefined): boolean {
 }
 
 /** For the operator's `onError`, which wants a web request. */
-export function webRequestOf({ method = "GET", url = "/", headers, rawHeaders }: IncomingMessage): Request {
+function webRequestOf({ method = "GET", url = "/", headers, rawHeaders }: IncomingMessage): Request {
   const pairs = Array.from({ length: rawHeaders.length / 2 }, (_, index): [string, string] => [
     rawHeaders[index * 2] as string,
     rawHeaders[index * 2 + 1] as string,

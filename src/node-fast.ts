@@ -4,13 +4,16 @@
  * that is not plain to the app; a test holds both to the same answers.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { addressOf } from "#runtime";
-import { includesScope } from "./auth/principal.ts";
+import type { Access } from "./access/access.ts";
+import { clientAddress } from "./access/forwarded.ts";
+import { isIn } from "./access/ip.ts";
+import { includesScope, nameOf } from "./auth/principal.ts";
 import { type KvApp, PARTS } from "./kv.ts";
+import { drained } from "./node-body.ts";
 import { rememberedCallers } from "./node-callers.ts";
 import { batchWork, listWork } from "./node-collection.ts";
 import { entryWork } from "./node-entry.ts";
-import { type Arrival, Exchange, hasBody, type Work, webRequestOf } from "./node-exchange.ts";
+import { type Arrival, Exchange, hasBody, type Work } from "./node-exchange.ts";
 import { fieldsOf, type PlainFields } from "./node-fields.ts";
 import { putBody } from "./routes/body.ts";
 
@@ -28,12 +31,16 @@ const BATCH_BODY_BYTES = 1_048_576;
 export function fastListener(app: KvApp, otherwise: Listener): Listener {
   const { config, service } = app[PARTS];
   const { access, basePath, endpoints } = config;
-  const isBound = access.ip !== undefined || access.rateLimit !== undefined;
-  if (endpoints.kv === false || config.cors !== false || isBound || hasCallbacks(config.auth)) return otherwise;
+  if (endpoints.kv === false || config.cors !== false || hasCallbacks(config.auth)) return otherwise;
   const base = basePath + endpoints.kv;
   const prefix = `${base}/`;
   const entryRoute = `${base}/:key`;
   const callers = rememberedCallers();
+
+  function addressOf({ socket, headers }: IncomingMessage): bigint | null {
+    const get = (name: string) => (headers[name.toLowerCase()] as string | undefined) ?? null;
+    return clientAddress(socket.remoteAddress, { get }, access.trustProxy);
+  }
 
   /** Whether a request is to one of the routes here and any parser of URLs would see the same in its target. */
   function isPlain(method: string | undefined, url: string): boolean {
@@ -69,7 +76,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     const exchange = new Exchange(config, url.startsWith(prefix) ? entryRoute : base, arrival, hold);
     let pending: Promise<void> | undefined;
     try {
-      pending = work(exchange);
+      pending = bounded(arrival, exchange, work);
     } catch (error) {
       exchange.refuse(error);
     }
@@ -79,6 +86,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
 
   return function fast(request, response) {
     const { method, url = "" } = request;
+    if (access.ip !== undefined && !isIn(access.ip, addressOf(request))) return otherwise(request, response);
     if (!METHODS.has(method as string) || !isPlain(method, url)) return otherwise(request, response);
     const fields = fieldsOf(request.rawHeaders);
     if (fields === null || !(hasBody(method) ? hasPlainBody(fields) : hasNoBody(fields))) {
@@ -97,8 +105,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
       else otherwise(request, response);
       return;
     }
-    const address = () => addressOf(webRequestOf(request), { incoming: request }, access.trustProxy);
-    const guesses = instance.access.guesses(address);
+    const guesses = instance.access.guesses(() => addressOf(request));
     void instance.authenticator
       // There are no callbacks, and the strategies themselves look at nothing but these two fields.
       .authenticate(
@@ -114,6 +121,28 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
       })
       .catch(() => otherwise(request, response));
   };
+}
+
+/** The work, once the caller may do one more. */
+function bounded(arrival: Arrival, exchange: Exchange, work: Work): ReturnType<Work> {
+  const { count } = arrival.instance.access;
+  return count === undefined ? work(exchange) : countedWork(count, arrival, exchange, work);
+}
+
+async function countedWork(
+  count: NonNullable<Access["count"]>,
+  { principal, request }: Arrival,
+  exchange: Exchange,
+  work: Work,
+): Promise<void> {
+  try {
+    exchange.tell(await count("principal", nameOf(principal)));
+  } catch (error) {
+    exchange.route = undefined;
+    if (hasBody(request.method)) await drained(request);
+    throw error;
+  }
+  await work(exchange);
 }
 
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "POST"]);

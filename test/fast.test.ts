@@ -537,6 +537,9 @@ describe.each([
   ["an engine elsewhere", { async: true }],
   ["an engine that keeps what it has read", { file: true }],
   ["other paths", { basePath: "/base", endpoints: { v1: { kv: "/keys" } } }],
+  ["rates in reach", { access: { ip: ["127.0.0.0/8"], rateLimit: { limit: 1_000_000, window: 3600 } } }],
+  ["rates that are over", { access: { rateLimit: { limit: 40, window: 3600 } } }],
+  ["a proxy that names others", { access: { ip: ["192.0.2.0/24"], trustProxy: 1 } }],
   ["CORS", { cors: { origin: "https://elsewhere.example" } }],
   [
     "a callback",

@@ -24,6 +24,13 @@ beforeAll(async () => {
 afterAll(() => project?.[Symbol.asyncDispose]());
 
 describe("the tarball", () => {
+  it("runs no script when it is installed, and what comes with it neither", async () => {
+    const lock = JSON.parse(await readFile(join(project.folder, "package-lock.json"), "utf8"));
+    const packages = Object.entries(lock.packages as Record<string, { hasInstallScript?: boolean }>);
+    expect(packages.map(([name]) => name)).toContain("node_modules/hono");
+    expect(packages.filter(([, { hasInstallScript }]) => hasInstallScript)).toEqual([]);
+  });
+
   it.each(subpaths)("%s is imported and exports something", async (subpath) => {
     const name = `@workertown/kv${subpath.slice(1)}`;
     const source = `const m = await import(${JSON.stringify(name)}); console.log(Object.keys(m).length)`;

@@ -15,6 +15,7 @@ export function clientAddress(
   trusted: TrustedProxies,
 ): bigint | null {
   const own = parseAddress(socket);
+  if (trusted === 0) return own;
   const chains = [forwardedFor(fields.get("X-Forwarded-For")), forwarded(fields.get("Forwarded"))];
   const [first = own, second = first] = chains.flatMap((chain) =>
     chain === null ? [] : [behind(own, chain, trusted)],

@@ -13,6 +13,11 @@ export interface Principal {
   claims?: Readonly<Record<string, unknown>>;
 }
 
+/** What tells principals apart. */
+export function nameOf({ strategy, id }: Principal): string {
+  return `${strategy}:${id}`;
+}
+
 /** Whether a scope includes another. */
 export function includesScope(scope: Scope, needed: Scope): boolean {
   return SCOPES.indexOf(scope) >= SCOPES.indexOf(needed);

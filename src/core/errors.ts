@@ -1,3 +1,5 @@
+import { ISSUES_MAX } from "./limits.ts";
+
 /** Every code that an answer can carry, with its HTTP status: the one table of the service and its client. */
 const STATUS = {
   invalid_request: 400,
@@ -81,8 +83,9 @@ export function onPurpose(error: unknown): KvError {
   throw error;
 }
 
-/** An error with its faults, which make its detail. */
-export function faulty(code: KvErrorCode, issues: readonly KvIssue[]): KvError {
+/** An error with its faults, the first of very many, which make its detail. */
+export function faulty(code: KvErrorCode, all: readonly KvIssue[]): KvError {
+  const issues = all.slice(0, ISSUES_MAX);
   const detail = issues.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
   return new KvError(code, detail, { issues });
 }

@@ -5,7 +5,11 @@ export const BODY_OVERHEAD_BYTES = 65_536;
 export const BATCH_BYTES = 104_857_600;
 
 /** How many bytes a batch may hold besides its values and metadata: 1,000 keys of 512 bytes, escaped, and conditions. */
-export const BATCH_OVERHEAD_BYTES = 8_388_608;
+export const BATCH_OVERHEAD_BYTES = 4_194_304;
+
+/** How many characters the text of a condition may have, and how many faults of a request are told. */
+export const CONDITION_LENGTH = 16_384;
+export const ISSUES_MAX = 100;
 
 /** How many keys one page of a list holds at most, and by default. */
 export const LIST_LIMIT_MAX = 1000;

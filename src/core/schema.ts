@@ -3,6 +3,7 @@
  * shows. A library that does both weighs more than 5 KB in a Worker, these lines less than 1.
  */
 import type { KvIssue } from "./errors.ts";
+import { ISSUES_MAX } from "./limits.ts";
 
 type TypeName = "array" | "boolean" | "integer" | "null" | "number" | "object" | "string" | "function";
 
@@ -70,6 +71,8 @@ function memberFaults(schema: Schema, value: Members, path: string): Fault[] {
     if (value[name] === undefined) faults.push({ path: join(path, name), message: "Missing" });
   }
   for (const name of Object.keys(value)) {
+    // Of very many not all need be told.
+    if (faults.length >= ISSUES_MAX) break;
     if (value[name] === undefined) continue;
     if (Object.hasOwn(properties, name)) {
       faults.push(...faultsOf(properties[name] as Schema, value[name], join(path, name)));

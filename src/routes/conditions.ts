@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import type { Condition } from "../core/entry.ts";
 import { invalid } from "../core/errors.ts";
+import { CONDITION_LENGTH } from "../core/limits.ts";
 
 const TAG = /^(W\/)?"([\x21\x23-\x7e\x80-\uffff]*)"$/;
 
@@ -31,6 +32,7 @@ export function parseCondition(match: Field, noneMatch: Field): Condition | unde
 function tags({ name, ...given }: Field, takesWeak: boolean): "*" | string[] | undefined {
   const field = given.field?.trim();
   if (field === undefined || field === "*") return field;
+  if (field.length > CONDITION_LENGTH) throw invalid(name, `Expected at most ${CONDITION_LENGTH} characters`);
   return split(field).flatMap((element) => {
     const [tag, weak, version = ""] = TAG.exec(element) ?? [];
     if (tag !== undefined) return weak === undefined || takesWeak ? [version] : [];

@@ -9,6 +9,8 @@
  *   npm run bench -- growth            how it goes from 100,000 to 10,000,000 keys
  *   npm run bench -- engines [quick]   what the storage engines cost: see bench/engines/run.ts
  *   npm run bench -- timing            whether the time of a refusal tells anything: see bench/timing.ts
+ *   npm run bench -- attacks           what requests cost that are made to cost much
+ *   npm run bench -- hostile           how others fare beside slow, idle and endless clients
  *   npm run bench -- picture FILE      draws docs/performance.svg from the results in FILE
  *
  *   --results FILE   where the figures are written; default results.json in the temporary folder
@@ -23,6 +25,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { attacks } from "./attacks/run.ts";
 import { crowd } from "./figures/crowd.ts";
 import { growth } from "./figures/growth.ts";
 import { largeValues } from "./figures/large.ts";
@@ -39,6 +42,7 @@ import type { Bench, CastBench } from "./harness/bench.ts";
 import { makeCast } from "./harness/cast.ts";
 import { machineOf, printTable, Report, type Results } from "./harness/report.ts";
 import { MODES, ROOT, type Settings } from "./harness/settings.ts";
+import { hostile } from "./hostile.ts";
 import { picture } from "./picture.ts";
 
 /** By file, in the order of the run: those that start what they measure, and those of the common cast. */
@@ -123,6 +127,8 @@ if (mode === "picture") {
   process.exitCode = status ?? 1;
 } else if (mode === "growth") {
   await measure(MODES.growth, growth);
+} else if (mode === "attacks" || mode === "hostile") {
+  await measure(MODES.quick, mode === "attacks" ? attacks : hostile, mode);
 } else if (mode === "engines") {
   // Loaded for this only: it brings the drivers of all engines.
   const { ENGINE_FIGURES, ENGINE_SETTINGS } = await import("./engines/run.ts");
@@ -134,5 +140,7 @@ if (mode === "picture") {
 } else if (mode === "full" || mode === "quick") {
   await measure(MODES[mode], all);
 } else {
-  throw new Error(`Expected nothing, "quick", "growth", "engines", "timing" or "picture", got ${JSON.stringify(mode)}`);
+  throw new Error(
+    `Expected nothing, "quick", "growth", "attacks", "hostile", "engines", "timing" or "picture", got ${JSON.stringify(mode)}`,
+  );
 }

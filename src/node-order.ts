@@ -2,14 +2,14 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 
 /** So many requests of one connection are served in one turn of the event loop; then the others have theirs. */
-const IN_ONE_TURN = 64;
+const IN_ONE_TURN = 8;
 
 interface Line {
   /** The answer to the last request that came. */
   last: ServerResponse;
   /** The answer whose turn it is. */
   current: ServerResponse;
-  /** How many requests have been served. */
+  /** How many requests have been served that did not wait for the answer before. */
   served: number;
   /** What is to happen in place of serving the last. */
   instead?: () => void;
@@ -66,7 +66,8 @@ export function inOrder(respond: (request: IncomingMessage, response: ServerResp
       const before = line.last;
       line.last = response;
       if (before.closed) {
-        serve(line, response);
+        line.served = 1;
+        begin(line, response);
         return;
       }
       const resume = pause(line, response);

@@ -1,14 +1,18 @@
 /** HTTP/1.1 on Node, so that whatever refuses a request does it in the service's envelope. */
 import { randomUUID } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { getRequestListener } from "@hono/node-server";
 import { KvError } from "./core/errors.ts";
 import type { KvApp } from "./kv.ts";
 import { fastListener } from "./node-fast.ts";
 import { inOrder } from "./node-order.ts";
 import { endUnread } from "./node-unread.ts";
 import { problemText, SAFE_HEADERS } from "./routes/respond.ts";
+
+// To import a module of Node's loads whatever its exports name: with `node:http` undici, which is 4 MiB.
+const { createServer } = process.getBuiltinModule("node:http");
+
+type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** The most that the line and the header of a request may take, in bytes. */
 const HEADER_BYTES = 16_384;
@@ -19,17 +23,12 @@ const CONNECT_MS = 500;
 /** A server that is not listening yet. With `fast: false` every request goes through the app. */
 export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
   const { headersTimeout, bodyTimeout, idleTimeout } = app.timeouts;
-  const listener = getRequestListener(app.fetch, {
-    overrideGlobalObjects: false,
-    // What HTTP/1.0 may leave out; the service does not look at it.
-    hostname: "localhost",
-    errorHandler: () =>
-      problemResponse(new KvError("invalid_request", "Expected a Host and a target that make an URL")),
-  });
-  const byApp = (request: IncomingMessage, response: ServerResponse) => {
+  let listener: Listener | undefined;
+  const byApp = async (request: IncomingMessage, response: ServerResponse) => {
     const fault = faultOf(request);
-    if (fault === null) void listener(request, response);
-    else answerProblem(response, fault);
+    if (fault !== null) return answerProblem(response, fault);
+    listener ??= await webListener(app);
+    listener(request, response);
   };
   const respond = fast ? fastListener(app, byApp) : byApp;
   const { answer, answerOf, refuseLast } = inOrder(respond);
@@ -72,6 +71,18 @@ export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
     });
   });
   return server;
+}
+
+/** What answers by web requests, which many a service never needs: it is loaded by the first. */
+async function webListener({ fetch }: KvApp): Promise<Listener> {
+  const { getRequestListener } = await import("@hono/node-server");
+  return getRequestListener(fetch, {
+    overrideGlobalObjects: false,
+    // What HTTP/1.0 may leave out; the service does not look at it.
+    hostname: "localhost",
+    errorHandler: () =>
+      problemResponse(new KvError("invalid_request", "Expected a Host and a target that make an URL")),
+  });
 }
 
 const METHODS = "GET, HEAD, PUT, POST, DELETE, OPTIONS";

@@ -1,11 +1,13 @@
 /** `workertown-kv serve`: the service on Node, configured by flags and variables. */
-import { parseArgs } from "node:util";
 import { kv } from "../kv.ts";
 import { serve } from "../node.ts";
 import { defaultRuntime } from "../runtimes/node.ts";
 import { hasCredential, keyFileOf, readOrMakeKey } from "./key-file.ts";
 import { flushLog, LOG_FORMATS, type LogFormat, log, say, setLogFormat, warn } from "./log.ts";
 import { UsageError } from "./usage.ts";
+
+// To import a module of Node's loads whatever its exports name.
+const { parseArgs } = process.getBuiltinModule("node:util");
 
 interface Settings {
   port: number;

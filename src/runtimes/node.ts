@@ -1,5 +1,4 @@
-/** Node, Bun and Deno: all of them have `node:process` and `node:sqlite`. */
-import process from "node:process";
+/** Node, Bun and Deno: all of them have `process` and `node:sqlite`. */
 import { clientAddress, type TrustedProxies } from "../access/forwarded.ts";
 import { type Env, variable } from "../core/env.ts";
 import { metricsOf } from "../metrics/measure.ts";

@@ -1,5 +1,3 @@
-import { closeSync, existsSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
-
 const CHUNK_BYTES = 1_048_576;
 
 /**
@@ -8,6 +6,7 @@ const CHUNK_BYTES = 1_048_576;
  * would be lost with the next cut.
  */
 export function renewLog(path: string): void {
+  const { closeSync, existsSync, fsyncSync, openSync, readSync, writeSync } = process.getBuiltinModule("node:fs");
   if (!existsSync(path)) return;
   const log = openSync(path, "r+");
   try {

@@ -1,4 +1,3 @@
-import { closeSync, openSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { KvError } from "../core/errors.ts";
@@ -39,6 +38,7 @@ export function openDatabase(path: string, namespace = "default"): DatabaseSync 
 
 /** A new file is its owner's alone, and with it the log that SQLite makes beside it. What fails here SQLite will say. */
 function makeFile(file: string): void {
+  const { closeSync, openSync } = process.getBuiltinModule("node:fs");
   try {
     closeSync(openSync(file, "ax", 0o600));
   } catch {}
@@ -73,6 +73,7 @@ export function connectDatabase(path: string): DatabaseSync {
 
 /** What is wrong with the file, and what to do. */
 function mend(file: string, error: unknown): string {
+  const { statSync } = process.getBuiltinModule("node:fs");
   const kind = (path: string) => {
     const stats = statSync(path, { throwIfNoEntry: false });
     return stats === undefined ? "nothing" : stats.isDirectory() ? "folder" : "file";

@@ -264,7 +264,8 @@ class Scanner implements JsonScanner {
   #endName(chunk: Uint8Array, at: number, depth: number): number {
     this.#copyOwn(chunk, at);
     const length = this.#before + at - this.#nameAt;
-    const name = textOf(this.#own, this.#ownLength - length, this.#ownLength);
+    const text = decoder.decode(this.#own.subarray(this.#ownLength - length, this.#ownLength));
+    const name: string = text.includes("\\") ? JSON.parse(text) : text.slice(1, -1);
     this.#names[depth] ??= new Set();
     const names = this.#names[depth] as Set<string>;
     if (names.has(name)) {
@@ -317,20 +318,6 @@ class Scanner implements JsonScanner {
     return invalid("", `${what} at byte ${this.#before + at}: expected ${expected}, got ${got}`);
   }
 }
-
-/** What the bytes of a string, its quotes included, stand for. */
-function textOf(bytes: Uint8Array, start: number, end: number): string {
-  let text = "";
-  for (let at = start + 1; at < end - 1; at++) {
-    const byte = bytes[at] as number;
-    // Decoding and parsing cost more than all the letters of a plain name.
-    if (byte === BACKSLASH || byte >= 0x80) return JSON.parse(decoder.decode(bytes.subarray(start, end)));
-    text += String.fromCharCode(byte);
-  }
-  return text;
-}
-
-const BACKSLASH = 0x5c;
 
 function shown(byte: number): string {
   if (byte >= 0x20 && byte < 0x7f) return quote(String.fromCharCode(byte));

@@ -28,13 +28,8 @@ export async function runBody(store: Store, principal: Principal, { body, text }
   const { operations: items, atomic = false } = parse<BatchBody>(BATCH_BODY, body);
   if (items.some(({ op }) => op !== "get")) permit(principal, "write");
   const operations = items.map((item, index) => operationOf(item, index, text));
-  const pieces: Piece[] = [];
-  let mark = "[";
-  for (const result of await store.batch(operations, { atomic })) {
-    pieces.push(mark, ...resultPieces(result));
-    mark = ",";
-  }
-  return operations.length === 0 ? ["[]"] : [...pieces, "]"];
+  const results = await store.batch(operations, { atomic });
+  return ["[", ...results.flatMap((result, index) => [index === 0 ? "" : ",", ...resultPieces(result)]), "]"];
 }
 
 /** Before the schema, which would look at each of them. */

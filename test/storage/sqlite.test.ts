@@ -286,7 +286,7 @@ describe("reads", () => {
     at += 1000;
     for (let turn = 0; turn < 3; turn++) expect(await keys()).toEqual(["p:a", "p:b", "p:c"]);
     // A page that is read now is not one of the moment before.
-    await other.write([put("q")], { now, atomic: false });
+    await other.write([put("q", "another")], { now, atomic: false });
     for (let turn = 0; turn < 3; turn++) expect(await keys()).toEqual(["p:a", "p:b", "p:c"]);
     at -= 1;
     for (let turn = 0; turn < 3; turn++) expect(await keys()).toEqual(["p:a", "p:b", "p:c", "p:d"]);

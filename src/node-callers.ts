@@ -7,10 +7,13 @@ import type { Instance } from "./service.ts";
 const REMEMBERED_MS = 60_000;
 const REMEMBERED = 1000;
 
-/** Who was let in by which credential: kept by its SHA-256, for a minute, a JWT no longer than it lives. */
+/**
+ * Who was let in by which credential: kept by its SHA-256, for a minute, a JWT no longer than it lives and its keys are those
+ * that are good.
+ */
 export function rememberedCallers() {
   let owner: Instance | undefined;
-  const known = new Map<string, { principal: Principal; until: number }>();
+  const known = new Map<string, { principal: Principal; until: number; basis: unknown }>();
   return {
     digestOf({ authorization = "", "x-api-key": key }: PlainFields): string {
       return hash("sha256", key === undefined ? authorization : `${authorization}\n${key}`, "binary");
@@ -18,7 +21,9 @@ export function rememberedCallers() {
     find(instance: Instance, digest: string): Principal | undefined {
       if (instance !== owner) return undefined;
       const found = known.get(digest);
-      if (found === undefined || found.until > instance.now()) return found?.principal;
+      if (found === undefined) return undefined;
+      const { principal, until, basis } = found;
+      if (until > instance.now() && (principal.strategy !== "jwt" || isBasis(instance, basis))) return principal;
       known.delete(digest);
       return undefined;
     },
@@ -26,8 +31,13 @@ export function rememberedCallers() {
       if (instance !== owner) known.clear();
       owner = instance;
       const expiry = Number(principal.claims?.exp ?? Number.POSITIVE_INFINITY) * 1000;
-      known.set(digest, { principal, until: Math.min(instance.now() + REMEMBERED_MS, expiry) });
+      const basis = instance.authenticator.tokenBasis();
+      known.set(digest, { principal, until: Math.min(instance.now() + REMEMBERED_MS, expiry), basis });
       if (known.size > REMEMBERED) known.delete(known.keys().next().value as string);
     },
   };
+}
+
+function isBasis({ authenticator }: Instance, basis: unknown): boolean {
+  return basis !== undefined && basis === authenticator.tokenBasis();
 }

@@ -99,9 +99,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     // What a batch holds says whether it needs "write".
     const scope = method === "PUT" ? "write" : "read";
     const credential = callers.digestOf(fields);
-    const remembered = callers.find(instance, credential);
-    // A token's key may have been withdrawn meanwhile: for these routes, which cost more anyway, it is asked again.
-    const known = remembered?.strategy === "jwt" && !url.startsWith(prefix) ? undefined : remembered;
+    const known = callers.find(instance, credential);
     if (known !== undefined) {
       if (includesScope(known.scope, scope)) serve({ request, response, fields, instance, principal: known });
       else otherwise(request, response);

@@ -33,6 +33,8 @@ export interface Authenticator {
   readonly strategies: readonly string[];
   /** The value of `WWW-Authenticate`. */
   readonly challenge: string;
+  /** What the acceptance of a token rests on besides the token; see {@link AuthStrategy.basis}. */
+  tokenBasis(): unknown;
   /** The caller, or `null` where nobody vouches for the request. */
   authenticate(request: Request, env: Env, attempts?: Attempts): Promise<Principal | null>;
 }
@@ -68,6 +70,7 @@ export function createAuthenticator(options: AuthOptions, context: StrategyConte
   return {
     strategies: names,
     challenge: [...new Set(strategies.map(({ challenge }) => challenge))].join(", ") || "Bearer",
+    tokenBasis: () => strategies.find(({ name }) => name === "jwt")?.basis?.(),
     async authenticate(request, env, attempts) {
       let principal: Principal | null = null;
       for (const strategy of strategies) principal ??= await strategy.verify(request, env, attempts);

@@ -36,12 +36,18 @@ export type PublicKey = JsonWebKey & { kid?: unknown };
 /** The keys that may have signed what has this header. */
 export type KeysOf = (header: JwsHeader) => Promise<PublicKey[]>;
 
+export interface RemoteJwks {
+  keysOf: KeysOf;
+  /** The set of keys that is good now; `undefined` where it is to be fetched first. */
+  current(): unknown;
+}
+
 /**
  * The keys of an identity provider (RFC 7517), fetched when first needed and again once they are `cacheTtl` old or a token
  * names a key that is not among them, one request at a time. Where that fails the old ones serve on. Rejects with
  * `unavailable` where there are none yet.
  */
-export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): KeysOf {
+export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): RemoteJwks {
   let keys: PublicKey[] | null = null;
   let fetchedAt = -Infinity;
   let triedAt = -Infinity;
@@ -70,8 +76,10 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
     await within(2 * FETCH_MS, fetching);
   }
 
-  return async (header) => {
-    if (now() - fetchedAt >= cacheTtl * 1000) await refreshOnce();
+  const isOld = () => now() - fetchedAt >= cacheTtl * 1000;
+
+  async function keysOf(header: JwsHeader): Promise<PublicKey[]> {
+    if (isOld()) await refreshOnce();
     if (keys === null) {
       const headers = { "Retry-After": `${COOLDOWN_MS / 1000}` };
       throw new KvError("unavailable", "The keys that verify JWTs cannot be fetched", { headers });
@@ -80,7 +88,9 @@ export function remoteJwks({ url, cacheTtl, now, warn }: RemoteJwksOptions): Key
     if (found.length > 0) return found;
     await refreshOnce();
     return candidates(keys, header);
-  };
+  }
+
+  return { keysOf, current: () => (isOld() ? undefined : keys) };
 }
 
 /** Those that the header names, or where it names none those that its algorithm can use. */

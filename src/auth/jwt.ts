@@ -53,6 +53,7 @@ const TYPE = /^(application\/)?((at\+)?jwt|jose)$/i;
 const JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 interface Verifier {
+  current(): unknown;
   keysOf(header: JwsHeader): Promise<readonly VerificationKey[]>;
   algorithms: string[];
 }
@@ -81,6 +82,7 @@ export function jwt(options: JwtOptions, context: StrategyContext): AuthStrategy
   return {
     name: "jwt",
     challenge: 'Bearer realm="kv"',
+    basis: verifier.current,
     async verify(request, requestEnv) {
       const token = await ask("auth.jwt.getCredentials", warn, getCredentials, request, requestEnv);
       if (typeof token !== "string" || !JWS.test(token)) return null;
@@ -124,12 +126,12 @@ function verifierOf(options: JwtOptions, context: StrategyContext): Verifier | n
   if (secret.value !== undefined) {
     if (jwks.value !== undefined) throw bothGiven(secret.source, jwks.source);
     const key = checkSecret(secret.value, secret.source);
-    return { keysOf: async () => [key], algorithms: HMAC };
+    return { keysOf: async () => [key], current: () => key, algorithms: HMAC };
   }
   if (jwks.value === undefined) return null;
   checkJwksUrl(jwks.value, jwks.source);
   const cacheTtl = options.jwks?.cacheTtl ?? CACHE_TTL_SECONDS;
-  return { keysOf: remoteJwks({ ...context, url: jwks.value, cacheTtl }), algorithms: PUBLIC_KEY };
+  return { ...remoteJwks({ ...context, url: jwks.value, cacheTtl }), algorithms: PUBLIC_KEY };
 }
 
 function checkSecret(secret: string, where: string): Uint8Array<ArrayBuffer> {

@@ -9,6 +9,8 @@ export interface AuthStrategy {
   readonly challenge: string;
   /** The caller, or `null` where the request carries no credential of this kind or a wrong one. */
   verify(request: Request, env: Env, attempts?: Attempts): Promise<Principal | null>;
+  /** What else an acceptance rests on: once it is another, or `undefined`, a credential must be verified anew. */
+  basis?(): unknown;
 }
 
 /** Slows who guesses a secret that can be guessed. */

@@ -1,7 +1,8 @@
 /** The service on Node: `serve(kv())`. */
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { KvApp } from "./kv.ts";
+import { type KvApp, PARTS } from "./kv.ts";
+import { drainOf, GRACE_MS } from "./node-drain.ts";
 import { createHttpServer } from "./node-http.ts";
 
 export interface ServeOptions {
@@ -18,15 +19,13 @@ export interface KvServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** How long requests in flight may take once the server is closing. */
-const GRACE_MS = 10_000;
-
 /**
  * Serves a `kv()` over HTTP/1.1 and ends it on SIGTERM and SIGINT. Rejects before it listens where the environment is
  * wrong (a `TypeError` that names the variable) or the port cannot be had.
  */
 export async function serve(app: KvApp, { port = 3000, host = "127.0.0.1" }: ServeOptions = {}): Promise<KvServer> {
   const server = createHttpServer(app);
+  const drain = drainOf(server);
   try {
     await app.ready();
     await listen(server, port, host);
@@ -36,7 +35,7 @@ export async function serve(app: KvApp, { port = 3000, host = "127.0.0.1" }: Ser
   }
 
   let closing: Promise<void> | undefined;
-  const close = () => (closing ??= shutDown(server, app).finally(() => unlisten()));
+  const close = () => (closing ??= shutDown(drain, app).finally(() => unlisten()));
   const unlisten = onSignal(close);
   return { url: urlOf(server, host), close, [Symbol.asyncDispose]: close };
 }
@@ -60,16 +59,13 @@ function listenError(error: NodeJS.ErrnoException, port: number, host: string): 
   });
 }
 
-async function shutDown(server: Server, app: KvApp): Promise<void> {
+async function shutDown(drain: () => Promise<void>, app: KvApp): Promise<void> {
+  // The storage closes after the last connection: until then a request may come.
+  const { end: drained } = app[PARTS].service.begin(undefined);
   const closed = app.close();
   closed.catch(() => {});
-  const ended = new Promise<void>((resolve) => server.close(() => resolve()));
-  const late = setTimeout(() => server.closeAllConnections(), GRACE_MS);
-  // A connection that is kept alive becomes idle only after its answer is out.
-  const idle = setInterval(() => server.closeIdleConnections(), 50);
-  await ended;
-  clearTimeout(late);
-  clearInterval(idle);
+  await drain();
+  drained();
   await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, GRACE_MS).unref())]);
 }
 

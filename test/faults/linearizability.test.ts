@@ -151,6 +151,16 @@ describe("the checker", () => {
     expect(verdict([put([0, 1], 1), get([10, 11], 1)], writes)).toBe(false);
   });
 
+  it("lets a batch that takes back what it did undo a write before it", () => {
+    const put2 = put([1, 8], 2);
+    const remove: Operation = { op: "delete", key: "a" };
+    const both = { ...put2, operations: [...put2.operations, remove], atomic: true };
+    both.outcome = [{ status: 200 }, { status: 200, deleted: true }];
+    expect(verdict([put([0, 9], 1), both, get([10, 11], 0)])).toBe(true);
+    expect(verdict([put([0, 9], 1), both, get([10, 11], 1)])).toBe(true);
+    expect(verdict([put([0, 9], 1), both, get([10, 11], 2)])).toBe(false);
+  });
+
   it("lets nobody see a half of an atomic batch", () => {
     const both = { ...put([0, 9], 1), atomic: true, outcome: [{ status: 200 as const }, { status: 200 as const }] };
     both.operations = [...both.operations, { op: "put", key: "b", value: 2 }];

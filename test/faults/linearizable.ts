@@ -39,6 +39,12 @@ function parts(calls: readonly Call[]): Map<string[], Call[]> {
   );
 }
 
+/** Whether a call changed nothing, whatever the state. */
+function isRead({ operations, outcome }: Call): boolean {
+  if (outcome === null || "failed" in outcome) return outcome !== null;
+  return operations.every(({ op }, index) => op === "get" || outcome[index]?.status === 412);
+}
+
 function checkPart(part: readonly Call[], keys: string[], writes: ReadonlyMap<number, Written>): Verdict {
   const calls = part.toSorted((a, b) => a.invoked - b.invoked);
   const positions = new Map(calls.map((call, index) => [call, index]));
@@ -70,10 +76,10 @@ function checkPart(part: readonly Call[], keys: string[], writes: ReadonlyMap<nu
     if (tried.add(key).size > STATES) throw new Error(`Gave up after ${STATES} states of ${calls.length} calls`);
     const nexts = candidates(done).flatMap((index) => {
       const next = step(state, calls[index] as Call, keys, writes);
-      return next === null ? [] : [{ index, next, reads: String(next) === String(state) }];
+      return next === null ? [] : [{ index, next }];
     });
-    // What changes nothing and can come now never has to come later.
-    const read = nexts.find(({ index, reads }) => reads && calls[index]?.outcome !== null);
+    // What never changes anything and can come now does not have to come later.
+    const read = nexts.find(({ index }) => isRead(calls[index] as Call));
     for (const { index, next } of read === undefined ? nexts : [read]) {
       order.push(calls[index] as Call);
       if (search(done | (1n << BigInt(index)), next)) return true;

@@ -26,6 +26,8 @@ export interface Connection {
   ask(method: string, path: string, parts?: RequestParts): Promise<Answered | Unanswered>;
   /** How many requests the present connection has carried, this one counted. */
   readonly carried: number;
+  /** What the last connection that failed said. */
+  readonly reason: string;
   /** Ends the connection without waiting for an answer. */
   leave(): void;
 }
@@ -35,6 +37,7 @@ export function openConnection(url: string): Connection {
   let socket: Socket | null = null;
   let received = Buffer.alloc(0);
   let carried = 0;
+  let reason = "";
   let settle = (_outcome: Answered | Unanswered) => {};
 
   function open(): Socket {
@@ -50,6 +53,7 @@ export function openConnection(url: string): Connection {
       settle(answer);
     });
     opened.on("error", (error: NodeJS.ErrnoException) => {
+      reason = `${error.syscall} ${error.code}`;
       if (error.code === "ECONNREFUSED") settle("refused");
     });
     opened.on("close", () => {
@@ -78,6 +82,9 @@ export function openConnection(url: string): Connection {
     ask,
     get carried() {
       return carried;
+    },
+    get reason() {
+      return reason;
     },
     leave() {
       socket?.destroy();

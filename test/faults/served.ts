@@ -7,17 +7,23 @@ import { memoryStorage } from "../../src/storage/memory.ts";
 import { sqliteStorage } from "../../src/storage/sqlite.ts";
 import { BROKEN } from "./broken.ts";
 
-const [, , what = "", path = ":memory:", delay = "0"] = process.argv;
+const [, , what = "", path = ":memory:", perSecond = "0"] = process.argv;
 
-/** One write after the other, each as long as the last argument says, in milliseconds. */
+/** So many writes a second as the last argument says, however long the turns of the event loop are. */
 function slow(storage: StorageAdapter): StorageAdapter {
-  let before: Promise<unknown> = Promise.resolve();
+  const waiting: (() => void)[] = [];
+  let from = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    const due = Math.floor(((now - from) / 1000) * Number(perSecond));
+    from = waiting.length > due ? from + (due / Number(perSecond)) * 1000 : now;
+    for (const go of waiting.splice(0, due)) go();
+  }, 5).unref();
   return {
     ...storage,
-    write(operations, options) {
-      const mine = before.then(() => storage.write(operations, options));
-      before = mine.then(() => new Promise((resolve) => setTimeout(resolve, Number(delay))));
-      return mine;
+    async write(operations, options) {
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return storage.write(operations, options);
     },
   };
 }

@@ -17,8 +17,8 @@ import { percentile, seedOf } from "./measures.ts";
 
 const ROUNDS = Number(process.env.SHUTDOWN_ROUNDS ?? 5);
 const CONNECTIONS = 64;
-/** How long the process may take to end: what is in flight here takes no longer than a busy disk. */
-const BOUND_MS = 5000;
+/** How long the process may take to end: 10 s for what is in flight, and what a busy machine adds. */
+const BOUND_MS = 15_000;
 
 const folder = mkdtempSync(join(tmpdir(), "kv-shutdown-"));
 const env = { KV_API_KEY: KEY };
@@ -88,7 +88,9 @@ it(
     const last = await startCommand(folder, { env });
     await checkAll(last);
     expect(await last.kill("SIGTERM")).toBe(0);
-    console.info(`shutdown: ${JSON.stringify(sums)}; ended in ${percentile(times, 0.5).toFixed()} ms (median)`);
+    console.info(
+      `shutdown: ${JSON.stringify(sums)}; ended in ${percentile(times, 0.5).toFixed()} ms (median), at most ${Math.max(...times).toFixed()}`,
+    );
     expect(sums.cut).toBe(0);
     expect(sums.keptAlive).toBe(0);
     expect(Math.max(...times)).toBeLessThan(BOUND_MS);

@@ -99,7 +99,7 @@ it(
     expect(Math.max(...samples.map(({ descriptors }) => descriptors))).toBeLessThan(CONNECTIONS + 40);
     expect(highest(({ log }) => log)).toBeLessThan(16);
     if (MINUTES > 0) {
-        expect(slope).toBeLessThan(1);
+      expect(slope).toBeLessThan(1);
       expect(files).toBeLessThan(0.1);
     }
     await expect.poll(() => descriptorsOf(service.pid), { timeout: 5000 }).toBeLessThan(40);

@@ -3,8 +3,8 @@ import type { StorageAdapter } from "./adapter.ts";
 
 /** How many entries one step removes, so that nobody waits long for it. */
 export const SWEEP_LIMIT = 200;
-/** How long to wait after a step that left some, and after one that left none. */
-export const SWEEP_BUSY_MS = 100;
+/** How long to wait after a step that left some, at least as long as it took, and after one that left none. */
+export const SWEEP_BUSY_MS = 10;
 export const SWEEP_IDLE_MS = 30_000;
 
 /**
@@ -25,6 +25,7 @@ export function startSweeper(storage: StorageAdapter, now: () => number, warn: W
 
   async function step(): Promise<void> {
     let removed = 0;
+    const began = performance.now();
     try {
       removed = (await storage.sweep?.(now(), SWEEP_LIMIT)) ?? 0;
       failing = false;
@@ -32,7 +33,8 @@ export function startSweeper(storage: StorageAdapter, now: () => number, warn: W
       if (!stopped && !failing) warn(`Expired entries could not be removed: ${(error as Error).message}`);
       failing = true;
     }
-    wait(removed === SWEEP_LIMIT ? SWEEP_BUSY_MS : SWEEP_IDLE_MS);
+    // So many may expire in a second as are written in one: else what is stored would grow for ever.
+    wait(removed === SWEEP_LIMIT ? Math.max(SWEEP_BUSY_MS, performance.now() - began) : SWEEP_IDLE_MS);
   }
 
   wait(SWEEP_BUSY_MS);

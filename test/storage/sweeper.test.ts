@@ -37,6 +37,22 @@ it("removes what has expired in small steps, at once where there is more, and no
   expect(vi.getTimerCount()).toBe(0);
 });
 
+it("keeps up with 10,000 entries that expire in a second", async () => {
+  const { storage, count } = await filled(10_000);
+  const stop = startSweeper(storage, () => NOW, expect.unreachable);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(await count()).toBe(2);
+  stop();
+});
+
+it("leaves an engine that is slow at least half of its time", async () => {
+  const sweep = vi.fn(() => new Promise<number>((resolve) => setTimeout(resolve, 500, SWEEP_LIMIT)));
+  const stop = startSweeper({ ...memoryStorage(), sweep }, () => NOW, expect.unreachable);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(sweep).toHaveBeenCalledTimes(10);
+  stop();
+});
+
 it("tries again after a failure, and reports it once until it has succeeded", async () => {
   const warnings: string[] = [];
   const warning = "Expired entries could not be removed: busy";

@@ -40,7 +40,8 @@ export function drainOf(server: Server): () => Promise<void> {
     const last = (_request: IncomingMessage, answer: ServerResponse) => makeLast(answer);
     for (const event of ["request", "checkContinue", "checkExpectation"]) server.prependListener(event, last);
     endSilent();
-    const silence = setInterval(endSilent, SILENCE_MS);
+    // After what has arrived has been read: a timer that is late comes before that.
+    const silence = setInterval(() => setImmediate(endSilent), SILENCE_MS);
     const late = setTimeout(() => server.closeAllConnections(), GRACE_MS);
     await ended;
     clearInterval(silence);

@@ -159,6 +159,17 @@ describe("a service that is closing", () => {
     await closed;
   });
 
+  it("serves a request that came while the process was busy with something else", async () => {
+    const service = await startService();
+    const kept = openConnection(service.url);
+    await kept.ask("GET", "/health");
+    const closed = service[Symbol.asyncDispose]();
+    const answer = kept.ask("GET", "/v1/kv/a");
+    for (const until = performance.now() + 300; performance.now() < until; );
+    expect(await answer).toMatchObject({ status: 404, headers: { connection: "close" } });
+    await closed;
+  });
+
   it("does not do what was sent after the request that it answers last", async () => {
     const { memory, storage, gate } = held();
     const service = await startService({ runtime: { storage } });

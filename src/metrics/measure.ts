@@ -55,7 +55,7 @@ function limitMetrics(): { meter: Meter; families: Family[] } {
   const limits: readonly MeteredLimit[] = ["ip", "address", "principal", "guessing", "bytes"];
   const cells = Object.fromEntries(limits.map((limit) => [limit, refusals.of({ limit })]));
   let bytes = 0;
-  const help = "Bodies of requests that are not answered yet, as long as they say they are.";
+  const help = "What requests hold of `limits.inFlight`: bodies that are not answered yet, and large answers.";
   const inFlight = reading("gauge", "workertown_kv_in_flight_bytes", help, () => [[{}, bytes]]);
   return {
     families: [refusals, inFlight],

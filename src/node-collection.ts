@@ -36,6 +36,6 @@ export function batchWork({ request, fields, principal, instance: { store } }: A
 }
 
 function answerData(exchange: Exchange, body: AnswerBody): void {
-  if ("groups" in body) exchange.hold(body.length, exchange.method === "POST");
+  if ("groups" in body) exchange.hold(body.length, exchange.shareOfAnswer);
   exchange.succeed(200, ["content-type", JSON_TYPE], body);
 }

@@ -45,7 +45,7 @@ function answerFound(
 }
 
 function answerEntry(exchange: Exchange, stored: StoredEntry): void {
-  if (stored.value.length > STREAM_BYTES) exchange.hold(stored.value.length, exchange.method === "PUT");
+  if (stored.value.length > STREAM_BYTES) exchange.hold(stored.value.length, exchange.shareOfAnswer);
   exchange.succeed(200, ["content-type", "application/json", "etag", etag(stored.version)], bodyOf(stored));
 }
 

@@ -42,6 +42,11 @@ export class Exchange {
   readonly #began = performance.now();
   #told: readonly string[] = [];
 
+  /** What was written has happened: its answer is counted and not refused. */
+  get shareOfAnswer(): number {
+    return hasBody(this.method) ? Number.POSITIVE_INFINITY : 1;
+  }
+
   constructor(config: ResolvedOptions, route: string, arrival: Arrival, hold: Hold) {
     this.hold = hold;
     this.#config = config;

@@ -81,7 +81,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
       exchange.refuse(error);
     }
     if (pending === undefined) end();
-    else void pending.catch((error) => exchange.refuse(error)).then(end, end);
+    else void pending.catch((error) => refuse(arrival.request, exchange, error)).then(end, end);
   }
 
   return function fast(request, response) {
@@ -123,6 +123,12 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
   };
 }
 
+/** A body that nobody has begun to read is on its way all the same: the client would not see the answer. */
+async function refuse(request: IncomingMessage, exchange: Exchange, error: unknown): Promise<void> {
+  if (hasBody(request.method) && request.readableFlowing === null) await drained(request);
+  exchange.refuse(error);
+}
+
 /** The work, once the caller may do one more. */
 function bounded(arrival: Arrival, exchange: Exchange, work: Work): ReturnType<Work> {
   const { count } = arrival.instance.access;
@@ -131,7 +137,7 @@ function bounded(arrival: Arrival, exchange: Exchange, work: Work): ReturnType<W
 
 async function countedWork(
   count: NonNullable<Access["count"]>,
-  { principal, request }: Arrival,
+  { principal }: Arrival,
   exchange: Exchange,
   work: Work,
 ): Promise<void> {
@@ -139,7 +145,6 @@ async function countedWork(
     exchange.tell(await count("principal", nameOf(principal)));
   } catch (error) {
     exchange.route = undefined;
-    if (hasBody(request.method)) await drained(request);
     throw error;
   }
   await work(exchange);

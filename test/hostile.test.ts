@@ -64,6 +64,20 @@ describe("limits.inFlight", () => {
     for (const key of ["first", "second"]) expect((await service.call("GET", `/v1/kv/${key}`)).status).toBe(404);
   });
 
+  it("of it large bodies take half, one by itself whatever it takes", async () => {
+    await using service = await startService({ limits: { value: 2_900_000, inFlight: 3_000_000 } });
+    const [first, second] = [open(service.url), open(service.url)];
+    // More than half, and nobody else is there.
+    first.socket.write(put("first", 2_500_000));
+    await delay(100);
+    second.socket.write(put("second", 1_200_000));
+    await second.ended;
+    expect(second.received()).toMatch(/^HTTP\/1\.1 503 /);
+    expect((await service.call("PUT", "/v1/kv/small", { body: { value: "x".repeat(400_000) } })).status).toBe(200);
+    first.socket.destroy();
+    second.socket.destroy();
+  });
+
   it("counts a body of unknown length as it comes", async () => {
     await using service = await startService({ limits });
     const [first, second] = [open(service.url), open(service.url)];

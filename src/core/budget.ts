@@ -1,12 +1,12 @@
 /** How much memory requests may hold together, so that many large ones at once are refused and not the end of the process. */
 import { KvError } from "./errors.ts";
-import { type Limits, putBytes } from "./limits.ts";
+import { type Limits, putBytes, STREAM_BYTES } from "./limits.ts";
 
 /**
- * Counts bytes of a request until it is over; throws `unavailable` where all requests together would hold too many, unless
- * it `must` be.
+ * Counts bytes of a request until it is over; throws `unavailable` where all requests together would hold more than this share
+ * of the budget. By default a large piece may take half of it, so that the small ones are served beside it.
  */
-export type Hold = (bytes: number, must?: boolean) => void;
+export type Hold = (bytes: number, share?: number) => void;
 
 /** For each request what it may hold; `bindings` are what the platform passes with it. */
 export type Budget = (bindings: unknown) => { hold: Hold; release(): void };
@@ -38,8 +38,9 @@ export function createBudget({ inFlight, ...limits }: Limits, told: Told): Budge
       told(-own);
     };
     return {
-      hold(bytes, must = false) {
-        if (!must && held + bytes > inFlight) {
+      hold(bytes, share = bytes > STREAM_BYTES ? 0.5 : 1) {
+        // One by itself is served whatever it holds.
+        if (held > own && held + bytes > inFlight * share) {
           throw new KvError("unavailable", `The service holds as many bytes of requests as it may, ${inFlight}`, {
             limit: "bytes",
           });

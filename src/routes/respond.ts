@@ -43,7 +43,7 @@ export function text(c: Context, pieces: readonly Piece[], headers: Headers = {}
   const bytes = envelope(pieces);
   const length = lengthOf(bytes);
   // What was written has happened: its answer is counted and not refused.
-  if (length > STREAM_BYTES) c.var.hold(length, c.req.method !== "GET");
+  if (length > STREAM_BYTES) c.var.hold(length, c.req.method === "GET" ? 1 : Infinity);
   const body = length > wholeBytes ? stream(bytes) : concat(bytes);
   return c.body(body, 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE, ...headers });
 }

@@ -1,13 +1,9 @@
 /** The end of an HTTP server that cuts no answer off and leaves no request undone that was on its way. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
-import { setImmediate as nextTurn } from "node:timers/promises";
 
 /** How long what is in flight may take once the server is closing. */
 export const GRACE_MS = 10_000;
-
-/** How long those are let in at most who are connected already: others may come for ever. */
-const LET_IN_MS = 100;
 
 /** A connection must have been silent for so long: a request may be on its way. */
 const SILENCE_MS = 100;
@@ -21,9 +17,7 @@ type HttpSocket = Socket & { _httpMessage?: ServerResponse | null };
  */
 export function drainOf(server: Server): () => Promise<void> {
   const sockets = new Set<HttpSocket>();
-  let accepted = 0;
   server.on("connection", (socket: HttpSocket) => {
-    accepted += 1;
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
@@ -39,21 +33,10 @@ export function drainOf(server: Server): () => Promise<void> {
     }
   }
 
-  /** Accepts those whom the kernel has connected already and would reset: Node takes one a turn. */
-  async function letIn(): Promise<void> {
-    const until = performance.now() + LET_IN_MS;
-    for (let quiet = 0; quiet < 2 && performance.now() < until; ) {
-      const before = accepted;
-      await nextTurn();
-      quiet = accepted === before ? quiet + 1 : 0;
-    }
-  }
-
   return async function drain() {
     for (const { _httpMessage: answer } of sockets) if (answer) makeLast(answer);
     const last = (_request: IncomingMessage, answer: ServerResponse) => makeLast(answer);
     for (const event of ["request", "checkContinue", "checkExpectation"]) server.prependListener(event, last);
-    await letIn();
     // The close() of node:http itself ends at once what is idle, and what is written but not sent yet.
     const ended = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
     endSilent();

@@ -13,7 +13,8 @@ type HttpSocket = Socket & { _httpMessage?: ServerResponse | null };
 
 /**
  * Ends a server when what this returns is called, which resolves when its last connection has ended. It listens no more,
- * every answer says that it is the connection's last (RFC 9112, section 9.6), and what is still open after 10 s is cut.
+ * answers say from then on that they are their connection's last (RFC 9112, section 9.6), connections that are silent are
+ * ended, and what is still open after 10 s is cut.
  */
 export function drainOf(server: Server): () => Promise<void> {
   const sockets = new Set<HttpSocket>();

@@ -114,11 +114,10 @@ async function overload(service: Command, run: (load: Load) => Promise<void>): P
     ].join("; "),
   );
   expect(after.statuses).toEqual({ 200: after.acknowledged.size });
-  expect((half.at(-1)?.[1] ?? 0) - (half[0]?.[1] ?? 0)).toBeLessThan(128);
+  expect((half.at(-1)?.[1] ?? 0) - (half[0]?.[1] ?? 0)).toBeLessThan(LONG ? 32 : 128);
   if (LONG) {
-    expect(percentile(load.times, 1)).toBeLessThan(BOUND_MS);
+    expect(percentile(load.times, 0.99)).toBeLessThan(BOUND_MS);
     expect(after.acknowledged.size).toBeGreaterThan(capacity / 2);
-    expect(slopeOf(half)).toBeLessThan(16);
   }
   await checkKeys(service, load);
   return load;

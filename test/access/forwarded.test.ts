@@ -10,6 +10,8 @@ function client(socket: string, trusted: number | Network[], fields: Record<stri
   return address === null ? null : address;
 }
 const is = (text: string) => parseAddress(text);
+/** An address with something before or behind it. */
+const ALMOST = ["x[2a00::1]", "[2a00::1]x", "[2a00::1]:", "[2a00::1]:8x", "x2.2.2.2:80", "2.2.2.2:80x", "2.2.2.2:"];
 
 describe("the client behind proxies", () => {
   it("is the socket's own, whatever the request says, where no proxy is trusted", () => {
@@ -36,7 +38,7 @@ describe("the client behind proxies", () => {
     expect(client("10.0.0.1", PROXIES, { "X-Forwarded-For": "10.0.0.9" })).toBe(is("10.0.0.9"));
   });
 
-  it.each(["unknown", "", "a, b", "2.2.2.2,", "2.2.2.2;", "999.1.1.1", "2.2.2.2 3.3.3.3"])(
+  it.each(["unknown", "", "a, b", "2.2.2.2,", "2.2.2.2;", "999.1.1.1", "2.2.2.2 3.3.3.3", ...ALMOST])(
     "is nobody where the trusted proxy's word is %j",
     (word) => {
       expect(client("10.0.0.1", PROXIES, { "X-Forwarded-For": word })).toBeNull();
@@ -73,6 +75,17 @@ describe("Forwarded (RFC 7239)", () => {
       expect(client("10.0.0.1", PROXIES, { Forwarded: field })).toBeNull();
     },
   );
+
+  it.each(["x for=2.2.2.2", "=x;for=2.2.2.2", "for=2.2.2.2 x", "for=2.2.2.2;x", 'for=2.2.2.2"'])(
+    "%j is no element, and so names nobody",
+    (field) => {
+      expect(client("10.0.0.1", PROXIES, { Forwarded: field })).toBeNull();
+    },
+  );
+
+  it.each(ALMOST)('for="%s" names nobody', (node) => {
+    expect(client("10.0.0.1", PROXIES, { Forwarded: `for="${node}"` })).toBeNull();
+  });
 
   it("and X-Forwarded-For must agree: one of them may come from outside", () => {
     const fields = { Forwarded: "for=2.2.2.2", "X-Forwarded-For": "2.2.2.2" };

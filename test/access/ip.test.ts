@@ -35,7 +35,7 @@ describe("an address", () => {
       "::1.2.3",
       "::1/64",
     ],
-    ...["::1]@[::2", "::1%", "%", "::ffff:1.2.3.4.5"].filter((text) => text !== "::1%"),
+    ...["::1]@[::2", "%", "::ffff:1.2.3.4.5", "abc", "abc.", "1.2.3.abc", "1.2.3.4a", "a1.2.3.4"],
   ])("%j is none", (text) => {
     expect(parseAddress(text)).toBeNull();
   });
@@ -83,6 +83,7 @@ describe("a network", () => {
       "10.0.0.0/8/8",
     ],
     ...["10.0.0.1/8", "2001:db8::1/32", "::/129", "10.0.0.0/255.0.0.0", "10.*", "localhost", "10.0.0.0-10.0.0.9"],
+    ...["x\n10.0.0.0/8", "10.0.0.0/8\n", "10.0.0.0\n/8", "::/1234"],
   ])("%j is none", (text) => {
     expect(parseNetwork(text)).toBeNull();
   });
@@ -98,6 +99,10 @@ describe("one client", () => {
   it("is an IPv4 address, mapped or not", () => {
     expect(client("192.0.2.7")).toBe(client("::ffff:192.0.2.7"));
     expect(client("192.0.2.7")).not.toBe(client("192.0.2.8"));
+  });
+
+  it("whose address is not known is nobody in particular", () => {
+    expect(clientOf(null)).toBe("");
   });
 
   it("is the /64 of an IPv6 address", () => {

@@ -1,0 +1,135 @@
+/** What a token's signature and claims mean, asked directly. */
+import { generateKeyPairSync, sign as signBytes } from "node:crypto";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { describe, expect, it, vi } from "vitest";
+import { type Claims, claimsHold, scopeOf } from "../../src/auth/claims.ts";
+import { type JwsHeader, type VerificationKey, verifiedJws } from "../../src/auth/jws.ts";
+import { forgedBearer } from "./support.ts";
+
+const NOW = 2_000_000_000;
+const ANYBODY = { issuer: undefined, audience: undefined };
+
+describe("claims", () => {
+  const hold = (claims: unknown, checks: object = {}) => claimsHold(claims as Claims, { ...ANYBODY, ...checks }, NOW);
+
+  it("have an exp, which may be 5 s ago by another clock", () => {
+    expect([NOW + 1, NOW, NOW - 4.9, NOW - 5].map((exp) => hold({ exp }))).toEqual([true, true, true, false]);
+    for (const exp of [undefined, null, `${NOW + 1}`, Infinity, Number.NaN, [NOW + 1]])
+      expect(hold({ exp })).toBe(false);
+    for (const claims of [null, undefined, "exp", 1, []]) expect(hold(claims)).toBe(false);
+  });
+
+  it("may have an nbf, which may be 5 s ahead", () => {
+    const after = (nbf: unknown) => hold({ exp: NOW + 60, nbf });
+    expect([undefined, 0, NOW, NOW + 5, NOW + 5.1].map(after)).toEqual([true, true, true, true, false]);
+    for (const nbf of [null, `${NOW}`, -Infinity, Number.NaN]) expect(after(nbf)).toBe(false);
+  });
+
+  it("have one of the issuers, where some are asked for", () => {
+    const from = (iss: unknown) => hold({ exp: NOW + 60, iss }, { issuer: ["a", "b"] });
+    expect(["a", "b", "c", "", undefined, ["a"]].map(from)).toEqual([true, true, false, false, false, false]);
+    expect(hold({ exp: NOW + 60, iss: "c" })).toBe(true);
+  });
+
+  it("name one of the audiences, where some are asked for", () => {
+    const to = (aud: unknown) => hold({ exp: NOW + 60, aud }, { audience: ["a", "b"] });
+    expect(["a", ["c", "b"], "c", ["c"], [], undefined].map(to)).toEqual([true, true, false, false, false, false]);
+    expect(hold({ exp: NOW + 60, aud: "c" })).toBe(true);
+  });
+
+  it.each([
+    [undefined, "admin"],
+    ["", "admin"],
+    ["openid profile", "admin"],
+    ["kv:read", "read"],
+    ["kv:write openid", "write"],
+    ["kv:read kv:admin", "admin"],
+    ["kv:write kv:read", "write"],
+    [["kv:read", "openid"], "read"],
+    [["openid kv:write"], "write"],
+    [[], "admin"],
+    ["kv:raed", null],
+    ["KV:READ", null],
+    ["xkv:read", null],
+    ["kv:reader", null],
+    [["kv:read", 1], null],
+    [null, null],
+    [{}, null],
+    [7, null],
+  ])("of the scope %j are %s", (scope, allowed) => {
+    expect(scopeOf({ scope } as Claims)).toBe(allowed);
+  });
+});
+
+describe("a signature", () => {
+  const KEY = new TextEncoder().encode("0123456789abcdef0123456789abcdef");
+  const OTHER = new TextEncoder().encode("another-0123456789abcdef01234567");
+  const sign = (alg: string, key: Parameters<SignJWT["sign"]>[0], header = {}) =>
+    new SignJWT({ sub: "ada" }).setProtectedHeader({ alg, ...header }).sign(key);
+  const verify = (token: string, algorithms: string[], ...keys: VerificationKey[]) =>
+    verifiedJws(token, algorithms, async () => keys);
+
+  it.each(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"])(
+    "of %s is verified by its public key alone",
+    async (alg) => {
+      const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
+      const jwk = (await exportJWK(publicKey)) as JsonWebKey;
+      const token = await sign(alg, privateKey, { kid: "k" });
+      const { publicKey: other } = await generateKeyPair(alg, { extractable: true });
+      const otherJwk = (await exportJWK(other)) as JsonWebKey;
+      expect(await verify(token, [alg], jwk)).toEqual({ header: { alg, kid: "k" }, payload: '{"sub":"ada"}' });
+      expect(await verify(token, [alg], otherJwk)).toBeNull();
+      expect(await verify(token, [alg], otherJwk, {}, jwk)).not.toBeNull();
+      expect(await verify(`${token.slice(0, -8)}AAAAAAAA`, [alg], jwk)).toBeNull();
+    },
+  );
+
+  it("of HMAC is verified by its secret, whichever of several", async () => {
+    const token = await sign("HS256", KEY);
+    expect(await verify(token, ["HS256"], OTHER, KEY)).toMatchObject({ header: { alg: "HS256" } });
+    expect(await verify(token, ["HS256"], OTHER)).toBeNull();
+    expect(await verify(token, ["HS256"])).toBeNull();
+  });
+
+  it("by one key is held to the algorithm that it names, though the key was met with another", async () => {
+    const tokens = await Promise.all(["HS256", "HS512", "HS256"].map((alg) => sign(alg, KEY)));
+    for (const token of tokens) expect(await verify(token, ["HS256", "HS512"], KEY)).not.toBeNull();
+    const [head] = (tokens[1] as string).split(".");
+    const [, body, signature] = (tokens[0] as string).split(".");
+    expect(await verify(`${head}.${body}.${signature}`, ["HS256", "HS512"], KEY)).toBeNull();
+  });
+
+  it("makes a key once for the tokens that it verifies", async () => {
+    const imported = vi.spyOn(crypto.subtle, "importKey");
+    const key = new TextEncoder().encode("once-0123456789abcdef0123456789ab");
+    const token = await sign("HS256", key);
+    imported.mockClear();
+    for (let turn = 0; turn < 3; turn++) expect(await verify(token, ["HS256"], key)).not.toBeNull();
+    const calls = imported.mock.calls.length;
+    imported.mockRestore();
+    expect(calls).toBe(1);
+  });
+
+  it("by an algorithm that is not asked for, or with an extension, is not even looked up", async () => {
+    const keysOf = vi.fn(async (_: JwsHeader) => [KEY]);
+    const critical = forgedBearer({ alg: "HS256", crit: ["exp"], exp: NOW }).replace("Bearer ", "");
+    for (const token of [await sign("HS384", KEY), critical, "a.b.c", "", "bnVsbA.e30.AA"]) {
+      expect(await verifiedJws(token, ["HS256"], keysOf)).toBeNull();
+    }
+    expect(keysOf).not.toHaveBeenCalled();
+    await verifiedJws(await sign("HS256", KEY, { kid: "k" }), ["HS256"], keysOf);
+    expect(keysOf.mock.calls).toEqual([[{ alg: "HS256", kid: "k" }]]);
+  });
+
+  it("whose keys cannot be had fails as they do", async () => {
+    const error = new Error("away");
+    await expect(verifiedJws(await sign("HS256", KEY), ["HS256"], () => Promise.reject(error))).rejects.toBe(error);
+  });
+
+  it("by an RSA key under 2,048 bits is none", async () => {
+    const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2040 });
+    const input = ['{"alg":"RS256"}', "{}"].map((text) => Buffer.from(text).toString("base64url")).join(".");
+    const signature = signBytes("sha256", Buffer.from(input), privateKey).toString("base64url");
+    expect(await verify(`${input}.${signature}`, ["RS256"], publicKey.export({ format: "jwk" }))).toBeNull();
+  });
+});

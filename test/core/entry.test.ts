@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { conditionHolds, expiresAtOf, isLive } from "../../src/core/entry.ts";
+import { conditionHolds, expiresAtOf, isLive, isUnchanged } from "../../src/core/entry.ts";
 
 const NOW = 1_700_000_000_000;
 
@@ -21,12 +21,20 @@ describe("expiresAtOf", () => {
     [0.2999, 300],
     [2.0011, 2002],
     [4.35, 4350],
+    // What binary fractions add is no part of it, what was given is: here 2007.0000000000002 and 1000.000002 ms.
+    [2.007, 2007],
+    [4.001, 4001],
+    [1.000000002, 1001],
+    [1.0000000005, 1000],
   ])("takes a ttl of %d s as %d ms, rounded up", (ttl, milliseconds) => {
     expect(expiresAtOf({ ttl }, NOW)).toBe(NOW + milliseconds);
   });
 
   it("takes an expiration in Unix seconds with fractions", () => {
     expect(expiresAtOf({ expiration: 1_700_000_000.5 }, NOW)).toBe(NOW + 500);
+    expect(expiresAtOf({ expiration: 1_700_000_000.0005 }, NOW)).toBe(NOW + 1);
+    // 2150000000977.0002 ms, of which the last digit is noise: the larger the number, the more of it.
+    expect(expiresAtOf({ expiration: 2_150_000_000.977 }, NOW)).toBe(2_150_000_000_977);
   });
 
   it("takes null as none", () => {
@@ -71,5 +79,24 @@ describe("conditionHolds", () => {
     [{ ifMatch: ["a"], ifNoneMatch: ["b"] }, "a", true],
   ] as const)("%o against version %s: %s", (condition, version, holds) => {
     expect(conditionHolds(condition, version)).toBe(holds);
+  });
+});
+
+describe("isUnchanged", () => {
+  it("is a read whose If-None-Match has the version", () => {
+    expect(isUnchanged(undefined, { version: "a" })).toBe(false);
+    expect(isUnchanged({ ifNoneMatch: ["a"] }, { version: "a" })).toBe(true);
+    expect(isUnchanged({ ifNoneMatch: "*" }, { version: "a" })).toBe(true);
+    expect(isUnchanged({ ifNoneMatch: ["b"] }, { version: "a" })).toBe(false);
+    expect(isUnchanged({ ifMatch: ["a"], ifNoneMatch: ["a"] }, { version: "a" })).toBe(true);
+    expect(isUnchanged({ ifMatch: ["a"] }, { version: "a" })).toBe(false);
+  });
+
+  it("is refused where If-Match has not, whatever If-None-Match says", () => {
+    for (const condition of [{ ifMatch: ["b"] }, { ifMatch: ["b"], ifNoneMatch: ["a"] }]) {
+      expect(() => isUnchanged(condition, { version: "a" })).toThrow(
+        expect.objectContaining({ code: "precondition_failed" }),
+      );
+    }
   });
 });

@@ -67,6 +67,7 @@ function mutate(text: string, random: () => number): string {
 }
 
 describe("against JSON.parse as the oracle", () => {
+  /** More are tried at times; fewer where each of many faults is planted. */
   const texts = Number(process.env.SCANNER_TEXTS ?? 20_000);
   const seed = Number(process.env.SCANNER_SEED ?? 20_261_124);
 
@@ -106,7 +107,7 @@ describe("against JSON.parse as the oracle", () => {
 
   it("random bytes are refused where they are no UTF-8, as a fatal decoder refuses them", () => {
     const random = randomOf(7);
-    for (let count = 0; count < 20_000; count++) {
+    for (let count = 0; count < Math.min(texts, 20_000); count++) {
       const inside = Uint8Array.from({ length: 1 + Math.floor(random() * 5) }, () => 0x20 + Math.floor(random() * 224));
       const body = Uint8Array.of(...bytesOf('{"value":"'), ...inside, ...bytesOf('"}'));
       let valid = true;
@@ -177,6 +178,155 @@ describe("the request's own members", () => {
   it("a byte order mark before them is ignored, a second one refused", () => {
     expect(scan(bytesOf('\ufeff{"value":"\ufeff"}')).texts).toEqual(['"\ufeff"']);
     expect(outcome(bytesOf('\ufeff\ufeff{"value":1}'))).toMatchObject({ code: "invalid_request" });
+  });
+
+  it.each([
+    ['{"value":', "Malformed JSON at byte 9: expected a value, got the end"],
+    ['"abc', "Malformed JSON at byte 4: expected the rest of a string, with control characters escaped, got the end"],
+    ["[", 'Malformed JSON at byte 1: expected a value or "]", got the end'],
+    ["x", 'Malformed JSON at byte 0: expected a value, got "x"'],
+    ["\ufeff", "Expected a JSON body, got an empty one"],
+    ['{"a":1 ~', 'Malformed JSON at byte 7: expected "," or "}", got "~"'],
+    ["{\u007f", 'Malformed JSON at byte 1: expected a member name or "}", got byte 0x7F'],
+    ["{\u001f", 'Malformed JSON at byte 1: expected a member name or "}", got byte 0x1F'],
+    [
+      '"\u000a"',
+      "Malformed JSON at byte 1: expected the rest of a string, with control characters escaped, got byte 0x0A",
+    ],
+    ["1. ", 'Malformed JSON at byte 2: expected a digit, got " "'],
+    ["tru ", 'Malformed JSON at byte 3: expected the rest of "true", got " "'],
+    ['"\\u00g', 'Malformed JSON at byte 5: expected a hexadecimal digit, got "g"'],
+    ["\u00ef", "Malformed JSON at byte 0: expected a value, got byte 0xC3"],
+    [
+      '{"0123456789abcdef":1,"0123456789abcdef":1}',
+      'Duplicate member at byte 22: expected each name once, got "0123456789abcdef" again',
+    ],
+    [
+      '{"0123456789abcdefg":1,"0123456789abcdefg":1}',
+      "Duplicate member at byte 23: expected each name once, got a name again",
+    ],
+    ["[[[[[[[[[[", 'Expected at most 9 nested arrays and objects besides "value" and "metadata", got more at byte 9'],
+  ])("%j is refused in these words", (body, message) => {
+    for (const sizes of [undefined, [1]]) {
+      expect(outcome(bytesOf(body), sizes)).toEqual({ code: "invalid_request", message });
+    }
+  });
+
+  it("that are no UTF-8 are told from those that are no JSON", () => {
+    const inString = (...bytes: number[]) => Uint8Array.of(...bytesOf('{"value":"'), ...bytes, 0x22, 0x7d);
+    for (const [bytes, message] of [
+      [[0x80], "Invalid UTF-8 at byte 10: expected a character, got byte 0x80"],
+      [[0xff], "Invalid UTF-8 at byte 10: expected a character, got byte 0xFF"],
+      [[0x7f, 0xc3, 0x28], 'Invalid UTF-8 at byte 12: expected a continuation byte, got "("'],
+      [[0xe1, 0x80], 'Invalid UTF-8 at byte 12: expected a continuation byte, got "\\""'],
+    ] as const) {
+      expect(outcome(inString(...bytes))).toEqual({ code: "invalid_request", message });
+    }
+  });
+
+  it("may hold the first and the last character of each length, and no byte beyond them", () => {
+    const inString = (hex: string) => Uint8Array.of(...bytesOf('{"value":"'), ...Buffer.from(hex, "hex"), 0x22, 0x7d);
+    const LIMITS = [
+      ...[0x20, 0x7f, 0x80, 0x7ff, 0x800, 0xfff, 0x1000, 0xcfff, 0xd000, 0xd7ff, 0xe000, 0xffff, 0x10000, 0x3ffff],
+      ...[0x40000, 0xfffff, 0x100000, 0x10ffff],
+    ].map((point) => String.fromCodePoint(point));
+    for (const text of LIMITS) expect(scan(bytesOf(`{"value":"${text}"}`)).texts, text).toEqual([`"${text}"`]);
+    for (const hex of [
+      ...[
+        "80",
+        "bf",
+        "c080",
+        "c1bf",
+        "c27f",
+        "c2c0",
+        "dfc0",
+        "e09fbf",
+        "e0c080",
+        "e17f80",
+        "e1c080",
+        "e1807f",
+        "e180c0",
+      ],
+      ...[
+        "ed7fbf",
+        "eda080",
+        "ef7fbf",
+        "efc080",
+        "f08fbfbf",
+        "f0c08080",
+        "f17f8080",
+        "f1c08080",
+        "f1807f80",
+        "f18080c0",
+      ],
+      ...["f47f8080", "f4908080", "f5808080", "ff", "c2", "e180", "f18080"],
+    ]) {
+      expect(outcome(inString(hex)), hex).toMatchObject({ code: "invalid_request" });
+    }
+  });
+
+  it("may hold every token that JSON.parse takes, and none that it refuses", () => {
+    for (const text of [
+      ...["0", "-0", "-1", "10", "1e5", "1E+05", "0e-1", "1.50e10", "0.0", "-9.9e-9"],
+      ...["00", "-", "+1", "1.", ".1", "1e", "1e+", "1.e1", "-a", "0x1", "1e1.5", "1-", "--1", "1e+-1"],
+      ...["true", "false", "null", "tru", "nul", "fals", "True", "truee", "nulll"],
+      ...['"\\"\\\\\\/\\b\\f\\n\\r\\t\\uAf09"', '"\\a"', '"\\u12g4"', '"\\u123"', '"\\x41"', "'a'"],
+      ...[
+        "[]",
+        "[1,2]",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{}",
+        '{"a":1}',
+        '{"a":1,}',
+        "{,}",
+        '{"a"}',
+        '{"a":}',
+        "{1:2}",
+        "[}",
+        "{]",
+      ],
+    ]) {
+      const body = `{"value":${text}}`;
+      let valid = true;
+      try {
+        JSON.parse(body);
+      } catch {
+        valid = false;
+      }
+      const { texts } = outcome(bytesOf(body)) as { texts?: string[] };
+      expect([text, texts]).toEqual([text, valid ? [text] : undefined]);
+    }
+  });
+
+  it("may nest so deep and no deeper, and are the same however they are cut", () => {
+    const nested = (depth: number) => `${"[".repeat(depth)}1${"]".repeat(depth)}`;
+    expect(scan(bytesOf(nested(9))).body).toEqual(JSON.parse(nested(9)));
+    expect(scan(bytesOf(`{"other":${nested(8)}}`)).body).toEqual({ other: JSON.parse(nested(8)) });
+    expect(outcome(bytesOf(`{"value":${"[".repeat(513)}`))).toEqual({
+      code: "invalid_value",
+      message: "Expected at most 512 nested arrays and objects in a value, got more at byte 521",
+    });
+    // Both too large and too deep, or malformed.
+    const tight = { ...OPTIONS, ownBytes: 5 };
+    for (const body of [`${"[".repeat(10)}`, '["abcdef" x']) {
+      for (const sizes of [[100], [1]]) {
+        expect(() => scan(bytesOf(body), sizes, tight)).toThrow(
+          'Expected at most 5 bytes besides "value" and "metadata", got more',
+        );
+      }
+    }
+  });
+
+  it("have each name once in each of their own objects; deeper and in raw values the last one counts", () => {
+    const scanned = (body: string, levels = 1) => scan(bytesOf(body), [100], { ...OPTIONS, levels });
+    expect(scanned('{"other":{"a":1,"a":2}}').body).toEqual({ other: { a: 2 } });
+    expect(scanned('{"value":{"a":1,"a":2,"value":3}}').texts).toEqual(['{"a":1,"a":2,"value":3}']);
+    expect(scanned('{"a":{"x":1},"b":{"x":2,"a":3},"c":4}', 2).body).toEqual({ a: { x: 1 }, b: { x: 2, a: 3 }, c: 4 });
+    expect(() => scanned('{"a":{"x":1,"x":2}}', 2)).toThrow(/^Duplicate member at byte 12/);
+    expect(() => scanned('{"a":{"x":1},"a":2}', 2)).toThrow(/^Duplicate member at byte 13/);
+    expect(() => scanned('{"value":{"x":1},"value":2}', 1)).toThrow(/^Duplicate member/);
   });
 
   it("never quotes a long name, which may be a secret in the wrong place", () => {

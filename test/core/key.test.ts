@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { checkKey, compareKeys, decodeKey, keyBytes, utf8Length } from "../../src/core/key.ts";
+import { checkKey, compareKeys, decodeKey, keyBytes, quote, utf8Length } from "../../src/core/key.ts";
 
 const KEYS = ["a", "A", "a/b", "a_b", "é", "漢", "\uffff", "\u{10000}", "😀", "\u0000", "\ue000", "a\u0000", "ab"];
 
@@ -14,6 +14,7 @@ describe("compareKeys", () => {
     const byBytes = [...KEYS].sort((a, b) => Buffer.compare(keyBytes(a), keyBytes(b)));
     expect([...KEYS].sort(compareKeys)).toEqual(byBytes);
     expect(compareKeys("\uffff", "\u{10000}")).toBeLessThan(0);
+    expect(compareKeys("\u{10000}", "\uffff")).toBeGreaterThan(0);
     expect([..."\uffff\u{10000}"].sort()).not.toEqual([..."\uffff\u{10000}"]);
   });
 });
@@ -40,5 +41,26 @@ describe("decodeKey", () => {
 
   it.each(["%", "%4", "%zz", "%ff", "%c0%80", "%ed%a0%80"])("refuses %s as invalid_key", (encoded) => {
     expect(() => decodeKey(encoded)).toThrow(expect.objectContaining({ code: "invalid_key" }));
+  });
+});
+
+describe("quote", () => {
+  it("is a string of JSON, cut to 64 characters", () => {
+    expect(quote('a"\n')).toBe('"a\\"\\n"');
+    expect(quote("x".repeat(64))).toBe(`"${"x".repeat(64)}"`);
+    expect(quote("x".repeat(65))).toBe(`"${"x".repeat(64)}…"`);
+  });
+});
+
+describe("compareKeys of every two", () => {
+  const UNITS = ["a", "\ud7ff", "\u{10000}", "\u{10ffff}", "\ue000", "\uffff", "", "ab", "b"];
+
+  it("is what their bytes say", () => {
+    for (const a of UNITS) {
+      for (const b of UNITS) {
+        const bytes = Buffer.compare(keyBytes(a), keyBytes(b));
+        expect([a, b, Math.sign(compareKeys(a, b))]).toEqual([a, b, bytes]);
+      }
+    }
   });
 });

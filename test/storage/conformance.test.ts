@@ -5,7 +5,6 @@ import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StorageAdapter } from "../../src/storage/adapter.ts";
-import { memoryStorage } from "../../src/storage/memory.ts";
 import { sqliteStorage } from "../../src/storage/sqlite.ts";
 import { workersKvStorage } from "../../src/storage/workers-kv.ts";
 import { adapterSubject, storageConformance } from "../../src/testing/conformance.ts";
@@ -15,7 +14,6 @@ const folder = mkdtempSync(join(tmpdir(), "kv-conformance-"));
 let files = 0;
 
 const engines: Record<string, () => StorageAdapter> = {
-  memory: () => memoryStorage(),
   "sqlite, a file": () => sqliteStorage({ path: join(folder, `${files++}.sqlite`) }),
   "sqlite, in memory": () => sqliteStorage({ path: ":memory:" }),
 };

@@ -4,7 +4,8 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { describe, expect, it, vi } from "vitest";
 import { type Claims, claimsHold, scopeOf } from "../../src/auth/claims.ts";
 import { type JwsHeader, type VerificationKey, verifiedJws } from "../../src/auth/jws.ts";
-import { forgedBearer } from "./support.ts";
+import { type JwtOptions, jwt } from "../../src/auth/jwt.ts";
+import { CLAIMS, forgedBearer, START, secretBearer } from "./support.ts";
 
 const NOW = 2_000_000_000;
 const ANYBODY = { issuer: undefined, audience: undefined };
@@ -105,9 +106,17 @@ describe("a signature", () => {
     const token = await sign("HS256", key);
     imported.mockClear();
     for (let turn = 0; turn < 3; turn++) expect(await verify(token, ["HS256"], key)).not.toBeNull();
-    const calls = imported.mock.calls.length;
+    const calls = imported.mock.calls.splice(0);
+    const { publicKey, privateKey } = await generateKeyPair("EdDSA", { extractable: true });
+    const jwk = (await exportJWK(publicKey)) as JsonWebKey;
+    const other = await sign("EdDSA", privateKey);
+    imported.mockClear();
+    expect(await verify(other, ["EdDSA"], jwk)).not.toBeNull();
+    const [ofJwk] = imported.mock.calls;
     imported.mockRestore();
-    expect(calls).toBe(1);
+    // Good for nothing else, and never given out again.
+    expect(calls).toEqual([["raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["verify"]]]);
+    expect(ofJwk).toEqual(["jwk", jwk, { name: "Ed25519" }, false, ["verify"]]);
   });
 
   it("by an algorithm that is not asked for, or with an extension, is not even looked up", async () => {
@@ -131,5 +140,58 @@ describe("a signature", () => {
     const input = ['{"alg":"RS256"}', "{}"].map((text) => Buffer.from(text).toString("base64url")).join(".");
     const signature = signBytes("sha256", Buffer.from(input), privateKey).toString("base64url");
     expect(await verify(`${input}.${signature}`, ["RS256"], publicKey.export({ format: "jwk" }))).toBeNull();
+  });
+});
+
+describe("the strategy", () => {
+  const SECRET = "canary-secret-of-32-bytes-or-more-0123456789";
+  const make = (env: Record<string, unknown> = { KV_JWT_SECRET: SECRET }, options: JwtOptions = {}) =>
+    jwt(options, { env, warn: () => {}, now: () => START });
+  const verify = (authorization?: string) =>
+    make()?.verify(new Request("http://x", authorization ? { headers: { Authorization: authorization } } : {}), {});
+
+  it("has a name and a challenge", () => {
+    expect(make()).toMatchObject({ name: "jwt", challenge: 'Bearer realm="kv"' });
+  });
+
+  it("is none where nothing is configured", () => {
+    expect(make({})).toBeNull();
+    expect(make({ KV_JWT_ISSUER: "a" })).toBeNull();
+    expect(make({ KV_JWKS_URL: "https://idp.example/jwks" })).not.toBeNull();
+    expect(make({}, { jwks: { url: "https://idp.example/jwks" } })).not.toBeNull();
+  });
+
+  it.each<[Record<string, unknown>, RegExp]>([
+    [{ KV_JWT_SECRET: "x".repeat(31) }, /^KV_JWT_SECRET: expected a secret of at least 32 bytes, got 31/],
+    [{ KV_JWKS_URL: "http://idp.example/jwks" }, /^KV_JWKS_URL: expected an https URL/],
+    [
+      { KV_JWT_SECRET: SECRET, KV_JWKS_URL: "https://idp.example" },
+      /^KV_JWT_SECRET: expected this or KV_JWKS_URL, got both/,
+    ],
+    [{ KV_JWT_SECRET: SECRET, KV_JWT_ISSUER: 7 }, /^KV_JWT_ISSUER: expected a non-empty string/],
+    [{ KV_JWT_SECRET: SECRET, KV_JWT_ISSUER: null }, /^KV_JWT_ISSUER: expected a non-empty string/],
+    [{ KV_JWT_SECRET: SECRET, KV_JWT_AUDIENCE: " " }, /^KV_JWT_AUDIENCE: expected a non-empty string/],
+  ])("of the variables %j is a TypeError that names one", (env, message) => {
+    expect(() => make(env)).toThrow(TypeError);
+    expect(() => make(env)).toThrow(message);
+  });
+
+  it("lets in by a token whose type gives access, or that has none", async () => {
+    for (const typ of [undefined, "JWT", "jwt", "at+jwt", "application/at+jwt", "JOSE"]) {
+      const header = typ === undefined ? {} : { typ };
+      expect([typ, await verify(await secretBearer(SECRET, CLAIMS, header))]).toMatchObject([typ, { id: "ada" }]);
+    }
+    for (const typ of ["logout+jwt", "", "jwt ", "xjwt", "application/", "dpop+jwt"]) {
+      expect([typ, await verify(await secretBearer(SECRET, CLAIMS, { typ }))]).toEqual([typ, null]);
+    }
+  });
+
+  it("lets in nobody without a token, or by what is none", async () => {
+    for (const authorization of [undefined, "Bearer a.b", "Bearer a.b.c.d", "Bearer a.b.c=", "Basic a.b.c"]) {
+      expect([authorization, await verify(authorization)]).toEqual([authorization, null]);
+    }
+    const [head, , signature] = (await secretBearer(SECRET)).split(".");
+    expect(await verify(`${head}.bm8.${signature}`)).toBeNull();
+    expect(await verify(await secretBearer(SECRET, { ...CLAIMS, scope: "kv:raed" }))).toBeNull();
   });
 });

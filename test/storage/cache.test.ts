@@ -190,6 +190,119 @@ describe("the cache", () => {
     expect(asked).toBe(9);
   });
 
+  /** A cache over memory that counts what it is asked for. */
+  function counted(maxBytes: number, entry: (key: string) => StoredEntry = () => entryOf("1")) {
+    const clock = { now: NOW };
+    const asked: string[] = [];
+    const engine: StorageAdapter = {
+      ...memoryStorage(),
+      get(key) {
+        asked.push(key);
+        return entry(key);
+      },
+    };
+    return { clock, asked, cache: cached(engine, { maxBytes, maxAge: 60, now: () => clock.now }) };
+  }
+
+  it("counts value, key and metadata, and 250 bytes besides", async () => {
+    // 1 + (1 + 10) * 2 + 250
+    const entry = () => ({ ...entryOf("1"), metadata: '"12345678"' });
+    const tight = counted(272, entry);
+    for (let turn = 0; turn < 2; turn++) await tight.cache.get("k");
+    expect(tight.asked).toEqual(["k", "k"]);
+    const exact = counted(2 * 273, entry);
+    for (const key of ["k", "l", "k", "l"]) await exact.cache.get(key);
+    expect(exact.asked).toEqual(["k", "l"]);
+    await exact.cache.get("m");
+    for (const key of ["l", "m", "k"]) await exact.cache.get(key);
+    expect(exact.asked).toEqual(["k", "l", "m", "k"]);
+  });
+
+  it("lets what is too large alone push out nothing", async () => {
+    const { cache, asked } = counted(1000, (key) => entryOf(key === "large" ? "x".repeat(1000) : "1"));
+    for (const key of ["k", "large", "k"]) await cache.get(key);
+    expect(asked).toEqual(["k", "large"]);
+  });
+
+  it("counts an entry that is read anew once", async () => {
+    const { cache, asked, clock } = counted(2 * 253);
+    for (let turn = 0; turn < 5; turn++) {
+      await cache.get("k");
+      clock.now += 60_000;
+    }
+    for (const key of ["k", "l", "k", "l"]) await cache.get(key);
+    expect(asked.slice(5)).toEqual(["k", "l"]);
+  });
+
+  it("keeps bytes of its own of a part of a buffer, and a whole one as it is", async () => {
+    const buffer = new TextEncoder().encode("xxx1xxx");
+    const whole = entryOf("1");
+    const { cache } = counted(1000, (key) => (key === "part" ? { ...whole, value: buffer.subarray(3, 4) } : whole));
+    for (const key of ["part", "whole"]) await cache.get(key);
+    const part = (await cache.get("part")) as StoredEntry;
+    expect([shown(part), part.value.buffer.byteLength]).toEqual(["1", 1]);
+    expect(await cache.get("whole")).toBe(whole);
+  });
+
+  it("asks the engine until the last of several writes is answered, and then keeps what it reads", async () => {
+    const { adapter, asked, answer } = remote();
+    const cache = cached(adapter, { maxBytes: 10_000, maxAge: 60, now: () => NOW });
+    const writes = ["1", "2"].map((text) => cache.write([put("k", entryOf(text))], { now: NOW, atomic: false }));
+    await answer(0);
+    await writes[0];
+    for (let turn = 0; turn < 2; turn++) {
+      const read = cache.get("k");
+      await answer(1);
+      expect(shown(await read)).toBe("2");
+    }
+    await answer(0);
+    await writes[1];
+    asked.length = 0;
+    const last = cache.get("k");
+    await answer(0);
+    await last;
+    expect(shown(await cache.get("k"))).toBe("2");
+    expect(asked).toEqual(["get k"]);
+  });
+
+  it("is not emptied by the reads of a batch", async () => {
+    const { cache, asked } = counted(1000);
+    await cache.get("k");
+    await cache.write([{ kind: "get", key: "k" }, put("l", entryOf("1"))], { now: NOW, atomic: true });
+    await cache.get("k");
+    await cache.get("l");
+    expect(asked).toEqual(["k", "l"]);
+  });
+
+  it("passes reads of many and pings on, or reads one by one where there are none", async () => {
+    const memory = memoryStorage();
+    memory.write([put("k", entryOf("1"))], { now: NOW, atomic: false });
+    const { getMany: _, ...plain } = memory;
+    const asked: string[] = [];
+    const options = { maxBytes: 1000, maxAge: 60, now: () => NOW };
+    const get: StorageAdapter["get"] = (key) => {
+      asked.push(key);
+      return memory.get(key);
+    };
+    const cache = cached({ ...plain, get }, options);
+    expect(await cache.getMany?.(["k", "none"], 10)).toEqual([entryOf("1"), null]);
+    await cache.ping?.();
+    expect(asked).toEqual(["k", "none", "ready"]);
+    const ping = async () => void asked.push("ping");
+    await cached({ ...memory, get, ping }, options).ping?.();
+    expect(asked).toEqual(["k", "none", "ready", "ping"]);
+    expect((await cached(memory, options).getMany?.(["k"], 0))?.[0]?.value).toBeNull();
+  });
+
+  it.each([
+    [0, 1],
+    [1, 0],
+    [-1, 1],
+    [1, Number.NaN],
+  ])("of %d bytes and %d s is refused", (maxBytes, maxAge) => {
+    expect(() => cached(memoryStorage(), { maxBytes, maxAge, now: () => NOW })).toThrow(TypeError);
+  });
+
   it("is switched on by the runtime, and refuses what cannot be", async () => {
     const memory = memoryStorage();
     let asked = 0;

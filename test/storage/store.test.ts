@@ -122,9 +122,10 @@ describe("one entry", () => {
   });
 
   it("is deleted once", async () => {
-    const { store } = start();
+    const { store, asked } = start();
     await store.put("k", entryOf("1"));
     expect([await store.delete("k"), await store.delete("k")]).toEqual([true, false]);
+    expect(asked.at(-1)).toEqual(["write", [{ kind: "delete", key: "k" }], { now: NOW, atomic: false }]);
     const { store: blind } = start({ capabilities: { reportsDelete: false } });
     expect(await blind.delete("none")).toBe(true);
   });
@@ -490,7 +491,7 @@ describe("an import", () => {
   it("stores what can be, skips what has expired, and says of each what became of it", async () => {
     const { store, asked } = start({ limits: { value: 3 } });
     const outcomes = await store.load([
-      { key: "a", ...entryOf("1") },
+      { key: "a", ...entryOf("1", { expiration: null }) },
       { key: "past", ...entryOf("1", { expiration: NOW / 1000 }) },
       { key: "soon", ...entryOf("1", { expiration: NOW / 1000 + 0.001 }) },
       { key: "large", ...entryOf("12345") },

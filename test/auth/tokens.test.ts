@@ -3,9 +3,10 @@ import { generateKeyPairSync, sign as signBytes } from "node:crypto";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { describe, expect, it, vi } from "vitest";
 import { type Claims, claimsHold, scopeOf } from "../../src/auth/claims.ts";
+import { checkJwksUrl, remoteJwks } from "../../src/auth/jwks.ts";
 import { type JwsHeader, type VerificationKey, verifiedJws } from "../../src/auth/jws.ts";
 import { type JwtOptions, jwt } from "../../src/auth/jwt.ts";
-import { CLAIMS, forgedBearer, START, secretBearer } from "./support.ts";
+import { away, CLAIMS, forgedBearer, type Idp, START, secretBearer, startIdp } from "./support.ts";
 
 const NOW = 2_000_000_000;
 const ANYBODY = { issuer: undefined, audience: undefined };
@@ -140,6 +141,67 @@ describe("a signature", () => {
     const input = ['{"alg":"RS256"}', "{}"].map((text) => Buffer.from(text).toString("base64url")).join(".");
     const signature = signBytes("sha256", Buffer.from(input), privateKey).toString("base64url");
     expect(await verify(`${input}.${signature}`, ["RS256"], publicKey.export({ format: "jwk" }))).toBeNull();
+  });
+});
+
+describe("the keys of a provider", () => {
+  const header = { alg: "EdDSA", kid: "ключ" };
+  const KEYS = JSON.stringify({ keys: [{ kty: "OKP", kid: header.kid }, null, 7] });
+  const keysOf = (idp: Idp, clock = { now: START }) =>
+    remoteJwks({ url: idp.url, cacheTtl: 3600, now: () => clock.now, warn: () => {} });
+
+  it.each([
+    ["https://idp.example/keys", true],
+    ["http://localhost/keys", true],
+    ["http://127.10.200.30:81/keys", true],
+    ["http://[::1]/keys", true],
+    ["http://idp.example/keys", false],
+    ["http://notlocalhost/keys", false],
+    ["http://localhost.example/keys", false],
+    ["http://127.0.0.1.example/keys", false],
+    ["ftp://localhost/keys", false],
+    ["https://user@idp.example/keys", false],
+    ["https://:password@idp.example/keys", false],
+    ["nonsense", false],
+  ])("may come from %s: %s", (url, may) => {
+    const check = expect(() => checkJwksUrl(url, "KV_JWKS_URL"));
+    if (may) check.not.toThrow();
+    else check.toThrow(/^KV_JWKS_URL: expected an https URL without a password \(http is for this machine only\)$/);
+  });
+
+  it("may be cut anywhere on their way", async () => {
+    await using idp = await startIdp();
+    idp.answer = async (_, response) => {
+      for (const byte of Buffer.from(KEYS)) {
+        response.write(Uint8Array.of(byte));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      response.end();
+    };
+    expect(await keysOf(idp)(header)).toEqual([{ kty: "OKP", kid: "ключ" }]);
+  });
+
+  it("that do not come are asked for again after 30 s, as the refusal says", async () => {
+    await using idp = await startIdp();
+    const clock = { now: START };
+    const keys = keysOf(idp, clock);
+    idp.answer = away;
+    const refused = { code: "unavailable", headers: { "Retry-After": "30" } };
+    await expect(keys(header)).rejects.toMatchObject(refused);
+    clock.now += 29_999;
+    await expect(keys(header)).rejects.toMatchObject(refused);
+    expect(idp.hits).toHaveLength(1);
+    // One that never ends is given up after as long.
+    const asked = Promise.withResolvers<void>();
+    idp.answer = () => asked.resolve();
+    clock.now += 1;
+    // It ends with the provider.
+    void keys(header);
+    await asked.promise;
+    clock.now += 30_000;
+    idp.answer = (_, response) => void response.end(KEYS);
+    expect(await keys(header)).toHaveLength(1);
+    expect(idp.hits).toHaveLength(3);
   });
 });
 

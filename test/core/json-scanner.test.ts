@@ -181,6 +181,7 @@ describe("the request's own members", () => {
   });
 
   it.each([
+    ['{"a":', "Malformed JSON at byte 5: expected a value, got the end"],
     ['{"value":', "Malformed JSON at byte 9: expected a value, got the end"],
     ['"abc', "Malformed JSON at byte 4: expected the rest of a string, with control characters escaped, got the end"],
     ["[", 'Malformed JSON at byte 1: expected a value or "]", got the end'],
@@ -316,6 +317,21 @@ describe("the request's own members", () => {
           'Expected at most 5 bytes besides "value" and "metadata", got more',
         );
       }
+    }
+  });
+
+  it("may be a text, or texts in an array", () => {
+    for (const body of ['"abc"', '["a","a"]', "[true,null]", "7"]) {
+      expect(scan(bytesOf(body))).toEqual({ body: JSON.parse(body), texts: [] });
+      expect(scan(bytesOf(body), [1])).toEqual({ body: JSON.parse(body), texts: [] });
+    }
+  });
+
+  it("are not what a raw value is counted as, when something is wrong in it", () => {
+    const long = `{"value":["${"9".repeat(5000)}",`;
+    for (const sizes of [undefined, [100]]) {
+      expect(outcome(bytesOf(`${long}x`), sizes)).toMatchObject({ code: "invalid_request" });
+      expect(outcome(bytesOf(long + "[".repeat(512)), sizes)).toMatchObject({ code: "invalid_value" });
     }
   });
 

@@ -226,8 +226,7 @@ class Scanner implements JsonScanner {
         this.#nameAt = this.#before + at - 1;
         state = STRING;
       } else if (next === TEXT_END && this.#nameAt >= 0) {
-        const own = this.#rawDepth < 0 && depth <= this.#options.levels;
-        state = own ? this.#endName(chunk, at, depth) : COLON;
+        state = depth <= this.#options.levels ? this.#endName(chunk, at, depth) : COLON;
         this.#nameAt = -1;
       } else {
         if (next === CLOSE) depth--;

@@ -214,7 +214,7 @@ describe("the binding of Workers", () => {
 });
 
 it("who has too many may come again in whole seconds, at least one", () => {
-  expect(tooMany("No", 0).headers).toEqual({ "Retry-After": "1" });
-  expect(tooMany("No", 1.01, { Vary: "Origin" }).headers).toEqual({ Vary: "Origin", "Retry-After": "2" });
-  expect(tooMany("No", 3).message).toBe("No; try again in 3 s");
+  expect(tooMany("address", "No", 0).headers).toEqual({ "Retry-After": "1" });
+  expect(tooMany("address", "No", 1.01, { Vary: "Origin" }).headers).toEqual({ Vary: "Origin", "Retry-After": "2" });
+  expect(tooMany("address", "No", 3).message).toBe("No; try again in 3 s");
 });

@@ -148,7 +148,7 @@ describe("the keys of a provider", () => {
   const header = { alg: "EdDSA", kid: "ключ" };
   const KEYS = JSON.stringify({ keys: [{ kty: "OKP", kid: header.kid }, null, 7] });
   const keysOf = (idp: Idp, clock = { now: START }) =>
-    remoteJwks({ url: idp.url, cacheTtl: 3600, now: () => clock.now, warn: () => {} });
+    remoteJwks({ url: idp.url, cacheTtl: 3600, now: () => clock.now, warn: () => {} }).keysOf;
 
   it.each([
     ["https://idp.example/keys", true],

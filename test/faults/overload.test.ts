@@ -147,7 +147,7 @@ async function checkKeys({ url }: Command, { acknowledged, refused }: Load): Pro
 const TIMEOUT_MS = SECONDS * 1000 + 90_000;
 
 it(`${CONNECTIONS} connections that write without a pause`, { timeout: TIMEOUT_MS }, async () => {
-  const service = await startCommand(folder, { env });
+  await using service = await startCommand(folder, { env });
   const load = await overload(
     service,
     async (load) => void (await closedLoop(service.url, CONNECTIONS, SECONDS, load)),
@@ -158,7 +158,7 @@ it(`${CONNECTIONS} connections that write without a pause`, { timeout: TIMEOUT_M
 
 it(`${TIMES_CAPACITY} times what a slow engine takes`, { timeout: TIMEOUT_MS }, async () => {
   const program = [resolve("test/faults/served.ts"), "slow", join(folder, "slow.sqlite"), `${CAPACITY}`];
-  const service = await startCommand(folder, { env, program });
+  await using service = await startCommand(folder, { env, program });
   const load = await overload(service, (load) => openLoop(service.url, CAPACITY * TIMES_CAPACITY, SECONDS, load));
   expect(load.statuses[503]).toBeGreaterThan(0);
   expect(await service.kill("SIGTERM")).toBe(0);

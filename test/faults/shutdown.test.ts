@@ -77,7 +77,7 @@ it(
     }
 
     for (let round = 0; round < ROUNDS; round++) {
-      const service = await startCommand(folder, { env });
+      await using service = await startCommand(folder, { env });
       await checkAll(service);
       sums.served.clear();
       const clients = Array.from({ length: CONNECTIONS }, (_, id) => client(service.url, id, next, known, sums));
@@ -88,7 +88,7 @@ it(
       times.push(performance.now() - began);
       await Promise.all(clients);
     }
-    const last = await startCommand(folder, { env });
+    await using last = await startCommand(folder, { env });
     await checkAll(last);
     expect(await last.kill("SIGTERM")).toBe(0);
     console.info(
@@ -103,7 +103,7 @@ it(
 );
 
 it("an answer on its way to a slow reader is finished", async () => {
-  const service = await startCommand(folder, { env });
+  await using service = await startCommand(folder, { env });
   const value = "x".repeat(20_000_000);
   expect((await request(`${service.url}/v1/kv/large`, "PUT", { body: { value } })).status).toBe(200);
   const { hostname, port } = new URL(service.url);

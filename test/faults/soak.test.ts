@@ -66,7 +66,7 @@ it(
   `${SECONDS} seconds of ${RATE} requests a second leave memory, descriptors and the file bounded`,
   async () => {
     const next = random(seedOf("soak"));
-    const service = await startCommand(folder, { env: { KV_API_KEY: KEY } });
+    await using service = await startCommand(folder, { env: { KV_API_KEY: KEY } });
     const began = performance.now();
     const until = began + SECONDS * 1000;
     const samples: Sample[] = [];

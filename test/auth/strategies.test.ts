@@ -1,7 +1,7 @@
 /** The parts that the strategies are made of, called directly: what HTTP would refuse or never let through. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { apiKey } from "../../src/auth/api-key.ts";
-import { checkAuthOptions, createAuthenticator } from "../../src/auth/authenticate.ts";
+import { type CustomPrincipal, checkAuthOptions, createAuthenticator } from "../../src/auth/authenticate.ts";
 import { authorizationOf, credentialsOf } from "../../src/auth/authorization.ts";
 import { basic } from "../../src/auth/basic.ts";
 import { digestOf, isSameDigest } from "../../src/auth/digest.ts";
@@ -173,6 +173,18 @@ describe("the options of auth", () => {
     expect(strategies).toEqual(["api-key", "basic", "jwt"]);
     expect(createAuthenticator({}, contextOf()).challenge).toBe("Bearer");
   });
+});
+
+it("authenticateRequest is custom and admin, unless it says otherwise", async () => {
+  const answer = vi.fn((): CustomPrincipal | null => ({ id: "ann" }));
+  const { authenticate, strategies } = createAuthenticator({ authenticateRequest: answer }, contextOf());
+  const request = requestOf({});
+  expect(strategies).toEqual(["custom"]);
+  expect(await authenticate(request, {})).toEqual({ id: "ann", strategy: "custom", scope: "admin" });
+  answer.mockReturnValueOnce({ id: "bob", strategy: "basic", scope: "read" });
+  expect(await authenticate(request, {})).toEqual({ id: "bob", strategy: "basic", scope: "read" });
+  answer.mockReturnValueOnce(null);
+  expect(await authenticate(request, {})).toBeNull();
 });
 
 describe("a setting", () => {

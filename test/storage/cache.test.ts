@@ -210,6 +210,9 @@ describe("the cache", () => {
     const tight = counted(272, entry);
     for (let turn = 0; turn < 2; turn++) await tight.cache.get("k");
     expect(tight.asked).toEqual(["k", "k"]);
+    const alone = counted(273, entry);
+    for (let turn = 0; turn < 2; turn++) await alone.cache.get("k");
+    expect(alone.asked).toEqual(["k"]);
     const exact = counted(2 * 273, entry);
     for (const key of ["k", "l", "k", "l"]) await exact.cache.get(key);
     expect(exact.asked).toEqual(["k", "l"]);

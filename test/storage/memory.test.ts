@@ -47,14 +47,19 @@ describe("memory", () => {
     expect((await memory.list({ ...query, valueBytes: 100 })).entries.map(({ value }) => value?.[0])).toEqual([50, 49]);
   });
 
-  it("has an entry on each page, however little of values it may hold", async () => {
+  it("ends a page with the entry that takes its values to what it may hold, and has one on each", async () => {
     const memory = memoryStorage();
-    await memory.write(
-      ["a", "b"].map((key) => put(key)),
-      { now: NOW, atomic: false },
-    );
-    const page = await memory.list({ ...query, valueBytes: 0 });
-    expect([page.entries.map(({ key }) => key), page.cursor]).toEqual([["a"], "a"]);
+    await memory.write([put("a"), put("b"), put("c")], { now: NOW, atomic: false });
+    const page = async (valueBytes: number) => {
+      const { entries, cursor } = await memory.list({ ...query, valueBytes });
+      return [entries.map(({ key }) => key).join(""), cursor];
+    };
+    expect(await Promise.all([0, 1, 2, 3].map(page))).toEqual([
+      ["a", "a"],
+      ["a", "a"],
+      ["ab", "b"],
+      ["abc", null],
+    ]);
   });
 });
 

@@ -4,9 +4,11 @@
 const BYTES = "\0bytes";
 
 export function encode(value: unknown): string {
-  return JSON.stringify(value, (_, member) =>
-    member instanceof Uint8Array ? { [BYTES]: Buffer.from(member).toString("base64") } : member,
-  );
+  return JSON.stringify(value, function (this: Record<string, unknown>, name, member) {
+    // Before a Buffer has made something else of itself.
+    const given = this[name];
+    return given instanceof Uint8Array ? { [BYTES]: Buffer.from(given).toString("base64") } : member;
+  });
 }
 
 export function decode(text: string): unknown {

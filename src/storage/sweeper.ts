@@ -6,6 +6,8 @@ export const SWEEP_LIMIT = 200;
 /** How long to wait after a step that left some, at least as long as it took, and after one that left none. */
 export const SWEEP_BUSY_MS = 10;
 export const SWEEP_IDLE_MS = 30_000;
+/** How long to wait at first: whether the engine is there at all is for others to say. */
+export const SWEEP_START_MS = 300;
 
 /**
  * Removes what has expired from the engine, in the background and in small steps; ends when what it returns is called.
@@ -37,7 +39,7 @@ export function startSweeper(storage: StorageAdapter, now: () => number, warn: W
     wait(removed === SWEEP_LIMIT ? Math.max(SWEEP_BUSY_MS, performance.now() - began) : SWEEP_IDLE_MS);
   }
 
-  wait(SWEEP_BUSY_MS);
+  wait(SWEEP_START_MS);
   return () => {
     stopped = true;
     clearTimeout(timer);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { memoryStorage } from "../../src/storage/memory.ts";
-import { SWEEP_BUSY_MS, SWEEP_IDLE_MS, SWEEP_LIMIT, startSweeper } from "../../src/storage/sweeper.ts";
+import { SWEEP_BUSY_MS, SWEEP_IDLE_MS, SWEEP_LIMIT, SWEEP_START_MS, startSweeper } from "../../src/storage/sweeper.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -27,6 +27,7 @@ async function filled(expired: number) {
 it("removes what has expired in small steps, at once where there is more, and nothing else", async () => {
   const { storage, count } = await filled(SWEEP_LIMIT * 2 + 1);
   const stop = startSweeper(storage, () => NOW, expect.unreachable);
+  await vi.advanceTimersByTimeAsync(SWEEP_START_MS - SWEEP_BUSY_MS);
   expect(await count()).toBe(SWEEP_LIMIT * 2 + 3);
   for (const left of [SWEEP_LIMIT + 3, 3, 2, 2]) {
     await vi.advanceTimersByTimeAsync(SWEEP_BUSY_MS);
@@ -40,7 +41,7 @@ it("removes what has expired in small steps, at once where there is more, and no
 it("keeps up with 10,000 entries that expire in a second", async () => {
   const { storage, count } = await filled(10_000);
   const stop = startSweeper(storage, () => NOW, expect.unreachable);
-  await vi.advanceTimersByTimeAsync(1000);
+  await vi.advanceTimersByTimeAsync(SWEEP_START_MS + 1000);
   expect(await count()).toBe(2);
   stop();
 });
@@ -48,7 +49,7 @@ it("keeps up with 10,000 entries that expire in a second", async () => {
 it("leaves an engine that is slow at least half of its time", async () => {
   const sweep = vi.fn(() => new Promise<number>((resolve) => setTimeout(resolve, 500, SWEEP_LIMIT)));
   const stop = startSweeper({ ...memoryStorage(), sweep }, () => NOW, expect.unreachable);
-  await vi.advanceTimersByTimeAsync(10_000);
+  await vi.advanceTimersByTimeAsync(SWEEP_START_MS + 10_000 - SWEEP_BUSY_MS);
   expect(sweep).toHaveBeenCalledTimes(10);
   stop();
 });
@@ -62,7 +63,7 @@ it("tries again after a failure, and reports it once until it has succeeded", as
     () => NOW,
     (message) => warnings.push(message),
   );
-  await vi.advanceTimersByTimeAsync(SWEEP_BUSY_MS + SWEEP_IDLE_MS);
+  await vi.advanceTimersByTimeAsync(SWEEP_START_MS + SWEEP_IDLE_MS);
   expect([sweep.mock.calls.length, warnings]).toEqual([2, [warning]]);
   sweep.mockResolvedValueOnce(0);
   await vi.advanceTimersByTimeAsync(SWEEP_IDLE_MS * 2);

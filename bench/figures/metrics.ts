@@ -15,8 +15,6 @@ import { wrk } from "../harness/wrk.ts";
 
 /** proc(5) counts in hundredths of a second. */
 const TICK_US = 10_000;
-/** A percent is little: more rounds than elsewhere, of more ticks. */
-const ROUNDS = 4;
 const TIMES = 1_000_000;
 const LINE = { level: "info", method: "GET", route: "/v1/kv/:key", status: 200 };
 
@@ -40,7 +38,7 @@ export async function metrics({ settings, report, folder }: Bench): Promise<void
   }
   const turns = services.map((service) => [service.label, () => readCost(service, settings.seconds)] as const);
   for (const [, take] of turns) await take();
-  const { off = [], on, again } = await interleaved(settings.rounds * ROUNDS, Object.fromEntries(turns));
+  const { off = [], on, again } = await interleaved(settings.rounds, Object.fromEntries(turns));
   const reading = median(off);
   const counting = await countingCosts(settings.rounds);
   report.add({
@@ -68,7 +66,7 @@ async function countingCosts(rounds: number): Promise<number[]> {
   const counted = { ...plain, runtime: async () => ({ storage: plain.storage }) };
   metricsOf(counted, counted.runtime);
   const { storage } = await counted.runtime();
-  const samples = await interleaved(rounds * ROUNDS, {
+  const samples = await interleaved(rounds, {
     plain: async () => timesOf(plain.storage, plain.logger),
     counted: async () => timesOf(storage, counted.logger),
   });

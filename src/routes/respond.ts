@@ -1,6 +1,6 @@
 /** The only place where an answer is made. */
 import type { Context } from "hono";
-import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { StatusCode } from "hono/utils/http-status";
 import { concat, encoder, lengthOf } from "../core/bytes.ts";
 import type { StoredEntry } from "../core/entry.ts";
 import type { KvError } from "../core/errors.ts";
@@ -10,6 +10,7 @@ import { STREAM_BYTES } from "../core/limits.ts";
 export type Piece = string | Uint8Array;
 
 type Headers = Readonly<Record<string, string>>;
+type Content = string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
 
 /** On every answer: it is what it says it is, nobody else keeps it, and links in it tell nobody where they were found. */
 export const SAFE_HEADERS = {
@@ -45,7 +46,12 @@ export function text(c: Context, pieces: readonly Piece[], headers: Headers = {}
   // What was written has happened: its answer is counted and not refused.
   if (length > STREAM_BYTES) c.var.hold(length, c.req.method === "GET" ? 1 : Infinity);
   const body = length > wholeBytes ? stream(bytes) : concat(bytes);
-  return c.body(body, 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE, ...headers });
+  return answer(c, 200, body, { "Content-Type": JSON_TYPE, ...headers });
+}
+
+/** Every answer is made here, so that none is without what all of them have. */
+function answer(c: Context, status: StatusCode, body: Content | null, headers: Headers): Response {
+  return c.newResponse(body, status, { ...SAFE_HEADERS, ...headers });
 }
 
 /** The bytes of a success around its data. */
@@ -111,7 +117,7 @@ export function ndjson(c: Context, lines: AsyncGenerator<Uint8Array>, headers: H
     },
     { highWaterMark: 0 },
   );
-  return c.body(body, 200, { ...SAFE_HEADERS, "Content-Type": NDJSON_TYPE, ...headers });
+  return answer(c, 200, body, { "Content-Type": NDJSON_TYPE, ...headers });
 }
 
 /** Ends the connection where Node's adapter would end the answer, which must not look complete. */
@@ -121,23 +127,23 @@ function breakOff(c: Context): void {
 
 /** An answer without a body. */
 export function empty(c: Context, status: 204 | 304, headers: Headers): Response {
-  return c.body(null, status, { ...SAFE_HEADERS, ...headers });
+  return answer(c, status, null, headers);
 }
 
 /** A document that is not an envelope. */
 export function document(c: Context, value: unknown): Response {
-  return c.body(JSON.stringify(value), 200, { ...SAFE_HEADERS, "Content-Type": JSON_TYPE });
+  return answer(c, 200, JSON.stringify(value), { "Content-Type": JSON_TYPE });
 }
 
 /** Text of a type of its own. */
 export function plain(c: Context, type: string, content: string): Response {
-  return c.body(content, 200, { "Content-Type": type });
+  return answer(c, 200, content, { "Content-Type": type });
 }
 
 /** The envelope of an answer that is not a success, at once a problem document (RFC 9457). */
 export function problem(c: Context, error: KvError): Response {
   const { status, headers, text } = problemParts(error, c.get("requestId") ?? crypto.randomUUID());
-  return c.body(text, status as ContentfulStatusCode, headers);
+  return answer(c, status as StatusCode, text, headers);
 }
 
 /** What {@link problem} is made of, for a server that answers without a context. */

@@ -263,6 +263,7 @@ describe("headers", () => {
       await service.call("DELETE", "/v1/kv/a"),
       await service.call("POST", "/v1/kv", { body: { operations: [] } }),
       await service.call("GET", "/admin/info"),
+      await service.call("GET", "/admin/metrics"),
       await service.call("GET", "/admin/export"),
       await service.call("POST", "/admin/migrate"),
       await service.call("GET", "/health"),

@@ -1,7 +1,6 @@
 /** A list and a batch, from Node's own request. */
 import { type AnswerBody, dataBody } from "./node-answer.ts";
-import { readBody } from "./node-body.ts";
-import { type Arrival, type Exchange, parted, type Work } from "./node-exchange.ts";
+import { type Arrival, type Exchange, readRequest, type Work } from "./node-exchange.ts";
 import { batchBody, runBody } from "./routes/batch.ts";
 import { listRequest, pagePieces, parseQuery } from "./routes/entries.ts";
 import { JSON_TYPE } from "./routes/respond.ts";
@@ -27,10 +26,11 @@ function newBody(page: ListPage): AnswerBody {
   return body;
 }
 
-export function batchWork({ request, fields, principal, instance: { store } }: Arrival): Work {
+export function batchWork(arrival: Arrival): Work {
+  const { principal, instance } = arrival;
+  const { store } = instance;
   return async (exchange) => {
-    exchange.hold(Number(fields["content-length"]));
-    const body = parted(await readBody(request, batchBody(store.limits)));
+    const body = await readRequest(exchange, arrival, batchBody(store.limits));
     answerData(exchange, dataBody(await runBody(store, principal, body)));
   };
 }

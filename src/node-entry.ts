@@ -4,8 +4,7 @@ import { KvError } from "./core/errors.ts";
 import { checkKey, decodeKey, quote } from "./core/key.ts";
 import { STREAM_BYTES } from "./core/limits.ts";
 import { bodyOf } from "./node-answer.ts";
-import { readBody } from "./node-body.ts";
-import { type Arrival, type Exchange, parted, type Work } from "./node-exchange.ts";
+import { type Arrival, type Exchange, readRequest, type Work } from "./node-exchange.ts";
 import type { PlainFields } from "./node-fields.ts";
 import { newEntry, putBody } from "./routes/body.ts";
 import { parseCondition } from "./routes/conditions.ts";
@@ -14,13 +13,14 @@ import { PUT_BODY, type PutBody, parse } from "./routes/schema.ts";
 import type { Store } from "./storage/store.ts";
 
 /** What a request to a key comes to; throws where that is to be refused. */
-export function entryWork(path: string, { request, fields, instance: { store } }: Arrival): Work {
+export function entryWork(path: string, arrival: Arrival): Work {
+  const { request, fields, instance } = arrival;
+  const { store } = instance;
   const key = checkKey(decodeKey(path), store.limits.key);
   const condition = conditionOf(fields);
   if (request.method !== "PUT") return (exchange) => get(exchange, store, key, condition);
   return async (exchange) => {
-    exchange.hold(Number(fields["content-length"]));
-    const { body, text } = parted(await readBody(request, putBody(store.limits)));
+    const { body, text } = await readRequest(exchange, arrival, putBody(store.limits));
     answerEntry(exchange, await store.put(key, newEntry(parse<PutBody>(PUT_BODY, body), text), condition));
   };
 }

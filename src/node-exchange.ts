@@ -2,8 +2,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Principal } from "./auth/principal.ts";
 import type { Hold } from "./core/budget.ts";
-import type { ScannedBody } from "./core/json-scanner.ts";
+import type { JsonScannerOptions } from "./core/json-scanner.ts";
 import { type Body, send } from "./node-answer.ts";
+import { readBody } from "./node-body.ts";
 import type { PlainFields } from "./node-fields.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { accessEntry, report, requestIdOf } from "./report.ts";
@@ -95,8 +96,14 @@ export class Exchange {
   }
 }
 
-/** A body as the routes take it. */
-export function parted({ bytes, body, spans }: ScannedBody & { bytes: Uint8Array }): RequestBody {
+/** The body of a request as the routes take it; its bytes count before they are read. */
+export async function readRequest(
+  exchange: Exchange,
+  { request, fields }: Arrival,
+  form: JsonScannerOptions,
+): Promise<RequestBody> {
+  exchange.hold(Number(fields["content-length"]));
+  const { bytes, body, spans } = await readBody(request, form);
   return {
     body,
     text(index) {

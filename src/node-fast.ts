@@ -86,8 +86,8 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
 
   return function fast(request, response) {
     const { method, url = "" } = request;
-    if (access.ip !== undefined && !isIn(access.ip, addressOf(request))) return otherwise(request, response);
     if (!METHODS.has(method as string) || !isPlain(method, url)) return otherwise(request, response);
+    if (access.ip !== undefined && !isIn(access.ip, addressOf(request))) return otherwise(request, response);
     const fields = fieldsOf(request.rawHeaders);
     if (fields === null || !(hasBody(method) ? hasPlainBody(fields) : hasNoBody(fields))) {
       return otherwise(request, response);

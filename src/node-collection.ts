@@ -1,9 +1,8 @@
 /** A list and a batch, from Node's own request. */
-import { type AnswerBody, dataBody } from "./node-answer.ts";
-import { type Arrival, type Exchange, readRequest, type Work } from "./node-exchange.ts";
+import { type AnswerBody, answerOf, dataBody } from "./node-answer.ts";
+import { type Arrival, type Exchange, hasBody, READ, readRequest, type Work, WRITE } from "./node-exchange.ts";
 import { batchBody, runBody } from "./routes/batch.ts";
 import { listRequest, pagePieces, parseQuery } from "./routes/entries.ts";
-import { JSON_TYPE } from "./routes/respond.ts";
 import { LIST_QUERY } from "./routes/schema.ts";
 import type { ListedEntry } from "./storage/adapter.ts";
 import type { ListPage } from "./storage/store.ts";
@@ -37,5 +36,5 @@ export function batchWork(arrival: Arrival): Work {
 
 function answerData(exchange: Exchange, body: AnswerBody): void {
   if ("groups" in body) exchange.hold(body.length, exchange.shareOfAnswer);
-  exchange.succeed(200, ["content-type", JSON_TYPE], body);
+  exchange.answer(answerOf(200, hasBody(exchange.method) ? WRITE : READ, [], body));
 }

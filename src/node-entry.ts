@@ -3,8 +3,8 @@ import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
 import { KvError } from "./core/errors.ts";
 import { checkKey, decodeKey, quote } from "./core/key.ts";
 import { STREAM_BYTES } from "./core/limits.ts";
-import { bodyOf } from "./node-answer.ts";
-import { type Arrival, type Exchange, readRequest, type Work } from "./node-exchange.ts";
+import { type Answer, answerOf, entryBody } from "./node-answer.ts";
+import { type Arrival, type Exchange, READ, readRequest, UNCHANGED, type Work, WRITE } from "./node-exchange.ts";
 import type { PlainFields } from "./node-fields.ts";
 import { newEntry, putBody } from "./routes/body.ts";
 import { parseCondition } from "./routes/conditions.ts";
@@ -39,14 +39,31 @@ function answerFound(
   stored: StoredEntry | null,
 ): void {
   if (stored === null) throw new KvError("not_found", `No value under key ${quote(key)}`);
-  if (condition !== undefined && isUnchanged(condition, stored)) {
-    exchange.succeed(304, ["etag", etag(stored.version)], null);
-  } else answerEntry(exchange, stored);
+  if (condition !== undefined && isUnchanged(condition, stored)) exchange.answer(unchangedAnswer(stored));
+  else answerEntry(exchange, stored);
 }
 
 function answerEntry(exchange: Exchange, stored: StoredEntry): void {
   if (stored.value.length > STREAM_BYTES) exchange.hold(stored.value.length, exchange.shareOfAnswer);
-  exchange.succeed(200, ["content-type", "application/json", "etag", etag(stored.version)], bodyOf(stored));
+  exchange.answer(entryAnswer(stored, exchange.method));
+}
+
+/** Where an entry keeps the answer that was made of it: from a cache the same entry comes again. */
+const FOUND = Symbol();
+const SAME = Symbol();
+type Answered = StoredEntry & { [FOUND]?: Answer; [SAME]?: Answer };
+
+function entryAnswer(stored: Answered, method: string): Answer {
+  const tag = ["etag", etag(stored.version)];
+  if (method === "HEAD") return answerOf(200, READ, tag, null);
+  if (method === "PUT") return answerOf(200, WRITE, tag, entryBody(stored));
+  stored[FOUND] ??= answerOf(200, READ, tag, entryBody(stored));
+  return stored[FOUND];
+}
+
+function unchangedAnswer(stored: Answered): Answer {
+  stored[SAME] ??= answerOf(304, UNCHANGED, ["etag", etag(stored.version)], null);
+  return stored[SAME];
 }
 
 /** One tag as we give it. */

@@ -1,21 +1,23 @@
 /** One request that the server answers by itself. */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Principal } from "./auth/principal.ts";
 import type { Hold } from "./core/budget.ts";
 import type { JsonScannerOptions } from "./core/json-scanner.ts";
-import { type Body, send } from "./node-answer.ts";
+import { type Answer, answerOf, type Head, headOf, send } from "./node-answer.ts";
 import { readBody } from "./node-body.ts";
 import type { PlainFields } from "./node-fields.ts";
+import type { TextResponse } from "./node-response.ts";
+import { atEndOfTurn } from "./node-turn.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { accessEntry, report, requestIdOf } from "./report.ts";
 import type { RequestBody } from "./routes/body.ts";
-import { problemParts, READ_HEADERS, SAFE_HEADERS } from "./routes/respond.ts";
+import { JSON_TYPE, problemParts, READ_HEADERS, SAFE_HEADERS } from "./routes/respond.ts";
 import type { Instance } from "./service.ts";
 
 /** What has been found out about a request before anything of it is done. */
 export interface Arrival {
   request: IncomingMessage;
-  response: ServerResponse;
+  response: TextResponse;
   fields: PlainFields;
   instance: Instance;
   principal: Principal;
@@ -25,8 +27,11 @@ function fieldsFrom(headers: Readonly<Record<string, string>>): string[] {
   return Object.entries(headers).flatMap(([name, value]) => [name.toLowerCase(), value]);
 }
 
-const WRITE_FIELDS = fieldsFrom(SAFE_HEADERS);
-const READ_FIELDS = fieldsFrom({ ...SAFE_HEADERS, ...READ_HEADERS });
+/** What every success has, of a read and of a write. */
+export const READ: Head = headOf(fieldsFrom({ ...SAFE_HEADERS, ...READ_HEADERS, "Content-Type": JSON_TYPE }));
+export const WRITE: Head = headOf(fieldsFrom({ ...SAFE_HEADERS, "Content-Type": JSON_TYPE }));
+export const UNCHANGED: Head = headOf(fieldsFrom({ ...SAFE_HEADERS, ...READ_HEADERS }));
+const REFUSED: Head = headOf([]);
 
 /** Does what a request asks, now or later; what it throws is answered as a refusal. */
 export type Work = (exchange: Exchange) => undefined | Promise<void>;
@@ -42,6 +47,7 @@ export class Exchange {
   readonly #requestId: string;
   readonly #began = performance.now();
   #told: readonly string[] = [];
+  #answer: Answer | null = null;
 
   /** What was written has happened: its answer is counted and not refused. */
   get shareOfAnswer(): number {
@@ -57,31 +63,15 @@ export class Exchange {
     this.#requestId = requestIdOf(arrival.fields["x-request-id"]);
   }
 
-  private answer(status: number, fields: string[], body: Body): void {
-    const { request, response } = this.#arrival;
-    fields.push("x-request-id", this.#requestId, ...this.#told);
-    // What is still to come of the body is not the next request.
-    if (!request.complete && hasBody(this.method)) fields.push("connection", "close");
-    send(response, status, fields, this.method === "HEAD" ? null : body);
-    this.#config.logger(
-      accessEntry({
-        method: this.method,
-        route: this.route,
-        status,
-        requestId: this.#requestId,
-        began: this.#began,
-      }),
-    );
-  }
-
   /** Header fields that the answer is to have, whatever it is. */
   tell(headers: Readonly<Record<string, string>>): void {
     this.#told = fieldsFrom(headers);
   }
 
-  /** A success, with what every one has. */
-  succeed(status: 200 | 304, fields: readonly string[], body: Body): void {
-    this.answer(status, [...(hasBody(this.method) ? WRITE_FIELDS : READ_FIELDS), ...fields], body);
+  /** Answers when the turn of the event loop ends. */
+  answer(answer: Answer): void {
+    this.#answer = answer;
+    deliver(this);
   }
 
   refuse(thrown: unknown): void {
@@ -92,9 +82,45 @@ export class Exchange {
     });
     const { status, headers, text } = problemParts(error, this.#requestId);
     const { "X-Request-Id": _, ...own } = headers;
-    this.answer(status, fieldsFrom(own), Buffer.from(text));
+    const body = this.method === "HEAD" ? null : { latin1: Buffer.from(text).toString("latin1") };
+    this.answer(answerOf(status, REFUSED, fieldsFrom(own), body));
+  }
+
+  private send(answer: Answer): void {
+    const { request, response } = this.#arrival;
+    const own = ["x-request-id", this.#requestId, ...this.#told];
+    // What is still to come of the body is not the next request.
+    if (!request.complete && hasBody(this.method)) {
+      response.shouldKeepAlive = false;
+      own.push("connection", "close");
+    }
+    send(response, answer, own);
+    this.#config.logger(
+      accessEntry({
+        method: this.method,
+        route: this.route,
+        status: answer.status,
+        requestId: this.#requestId,
+        began: this.#began,
+      }),
+    );
+  }
+
+  static deliver(exchanges: readonly Exchange[]): void {
+    for (const exchange of exchanges) {
+      try {
+        exchange.send(exchange.#answer as Answer);
+      } catch (error) {
+        // What cannot be sent, such as a tag that no header takes.
+        const { response } = exchange.#arrival;
+        if (response.headersSent) response.destroy();
+        else exchange.refuse(error);
+      }
+    }
   }
 }
+
+const deliver = atEndOfTurn(Exchange.deliver);
 
 /** The body of a request as the routes take it; its bytes count before they are read. */
 export async function readRequest(

@@ -15,6 +15,7 @@ import { batchWork, listWork } from "./node-collection.ts";
 import { entryWork } from "./node-entry.ts";
 import { type Arrival, Exchange, hasBody, type Work } from "./node-exchange.ts";
 import { fieldsOf, type PlainFields } from "./node-fields.ts";
+import type { TextResponse } from "./node-response.ts";
 import { putBody } from "./routes/body.ts";
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -101,7 +102,8 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     const credential = callers.digestOf(fields);
     const known = callers.find(instance, credential);
     if (known !== undefined) {
-      if (includesScope(known.scope, scope)) serve({ request, response, fields, instance, principal: known });
+      if (includesScope(known.scope, scope))
+        serve({ request, response: response as TextResponse, fields, instance, principal: known });
       else otherwise(request, response);
       return;
     }
@@ -117,7 +119,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
       .then((principal) => {
         if (principal === null || !includesScope(principal.scope, scope)) return otherwise(request, response);
         callers.remember(instance, credential, principal);
-        serve({ request, response, fields, instance, principal });
+        serve({ request, response: response as TextResponse, fields, instance, principal });
       })
       .catch(() => otherwise(request, response));
   };
@@ -161,7 +163,8 @@ function hasCallbacks({ apiKey, basic, jwt, authenticateRequest }: KvApp[typeof 
 }
 
 function hasNoBody(fields: PlainFields): boolean {
-  return fields["content-length"] === undefined && fields["transfer-encoding"] === undefined;
+  const { expect, "content-length": length, "transfer-encoding": coding } = fields;
+  return length === undefined && coding === undefined && expect === undefined;
 }
 
 function hasPlainBody(fields: PlainFields): boolean {

@@ -6,6 +6,7 @@ import { KvError } from "./core/errors.ts";
 import type { KvApp } from "./kv.ts";
 import { fastListener } from "./node-fast.ts";
 import { inOrder } from "./node-order.ts";
+import { textResponse } from "./node-response.ts";
 import { endUnread } from "./node-unread.ts";
 import { problemText, SAFE_HEADERS } from "./routes/respond.ts";
 
@@ -33,14 +34,16 @@ export function createHttpServer(app: KvApp, { fast = true } = {}): Server {
   const respond = fast ? fastListener(app, byApp) : byApp;
   const { answer, answerOf, refuseLast } = inOrder(respond);
 
+  const keepAliveTimeout = Math.ceil(idleTimeout * 1000);
   const server = createServer(
     {
+      ServerResponse: textResponse(keepAliveTimeout),
       maxHeaderSize: HEADER_BYTES,
       requireHostHeader: false,
       optimizeEmptyRequests: true,
       headersTimeout: Math.ceil(headersTimeout * 1000),
       requestTimeout: Math.ceil(bodyTimeout * 1000),
-      keepAliveTimeout: Math.ceil(idleTimeout * 1000),
+      keepAliveTimeout,
       connectionsCheckingInterval: 1000,
     },
     answer,

@@ -41,6 +41,8 @@ function later(storage: StorageAdapter): StorageAdapter {
   };
 }
 
+const EMPTY = { value: new TextEncoder().encode("null"), metadata: null, expiresAt: null };
+
 /** Fails for the keys that say so. */
 function failing(storage: StorageAdapter): StorageAdapter {
   const fail = (key: string) => {
@@ -52,6 +54,8 @@ function failing(storage: StorageAdapter): StorageAdapter {
     ...storage,
     get(key) {
       fail(key);
+      // What no header field may hold.
+      if (key === "fails-tag") return { ...EMPTY, version: "a\r\nX-Own: b" };
       return storage.get(key);
     },
     write(operations, options) {
@@ -143,6 +147,12 @@ async function raw(port: number, text: string): Promise<string> {
       return [status, ...kept.sort(), "", body.join("\r\n\r\n")].join("\n");
     })
     .join("\n");
+}
+
+/** The same on a connection that stays for one request more. */
+function keptAlive(text: string): string {
+  const last = "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: same\r\nConnection: close\r\n\r\n";
+  return text.replace("Connection: close\r\n", "") + last;
 }
 
 const AUTH = `Authorization: Bearer ${KEY}`;
@@ -559,7 +569,8 @@ describe.each([
   }, async () => {
     for (const round of [1, 2]) {
       for (const [index, text] of REQUESTS.entries()) {
-        const given = "basePath" in options ? text.replace("/v1/kv", "/base/keys") : text;
+        const path = "basePath" in options ? text.replace("/v1/kv", "/base/keys") : text;
+        const given = round === 1 ? path : keptAlive(path);
         step.version = `r${round}-${index}-`;
         const [byServer, byApp] = await Promise.all([raw(fast.port, given), raw(slow.port, given)]);
         expect(byServer, given.slice(0, 200)).toBe(byApp);
@@ -582,6 +593,18 @@ describe.each([
     const tick = (next: typeof step) => void Object.assign(step, next);
     await playHistory(fast, slow, { seed: 7, operations: 1500, atomic: true, tick });
   });
+});
+
+it("a version that no header field can hold is a fault, and nothing of it is sent", async () => {
+  const [fast, slow] = [await startSide(true, {}), await startSide(false, {})];
+  for (const method of ["GET", "HEAD"]) {
+    for (const text of [request(`${method} /v1/kv/fails-tag`, [AUTH])].flatMap((one) => [one, keptAlive(one)])) {
+      const [byServer, byApp] = await Promise.all([raw(fast.port, text), raw(slow.port, text)]);
+      expect(byServer).toMatch(/^HTTP\/1\.1 500 /);
+      expect(byServer).toBe(byApp);
+    }
+  }
+  await Promise.all([fast.close(), slow.close()]);
 });
 
 describe("a credential that was accepted", () => {

@@ -1,4 +1,5 @@
 /** One request that the server answers by itself. */
+import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Principal } from "./auth/principal.ts";
 import type { Hold } from "./core/budget.ts";
@@ -60,7 +61,7 @@ export class Exchange {
     this.route = route;
     this.#arrival = arrival;
     this.method = arrival.request.method as string;
-    this.#requestId = requestIdOf(arrival.fields["x-request-id"]);
+    this.#requestId = requestIdOf(arrival.fields["x-request-id"], randomUUID);
   }
 
   /** Header fields that the answer is to have, whatever it is. */

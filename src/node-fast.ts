@@ -99,7 +99,7 @@ export function fastListener(app: KvApp, otherwise: Listener): Listener {
     if (Number(fields["content-length"]) > maxBytes) return otherwise(request, response);
     // What a batch holds says whether it needs "write".
     const scope = method === "PUT" ? "write" : "read";
-    const credential = callers.digestOf(fields);
+    const credential = callers.digestOf(request.socket, fields);
     const known = callers.find(instance, credential);
     if (known !== undefined) {
       if (includesScope(known.scope, scope))

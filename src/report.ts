@@ -4,8 +4,8 @@ import type { LogEntry } from "./log.ts";
 import type { ResolvedOptions } from "./options.ts";
 
 /** The request's own id where it can be used, or a new one. */
-export function requestIdOf(given = ""): string {
-  return /^[\w=-]{1,64}$/.test(given) ? given : crypto.randomUUID();
+export function requestIdOf(given: string | undefined, make = () => crypto.randomUUID() as string): string {
+  return given !== undefined && /^[\w=-]{1,64}$/.test(given) ? given : make();
 }
 
 let lastMoment = Number.NaN;
@@ -18,6 +18,16 @@ function timeOf(moment: number): string {
     lastTime = new Date(moment).toISOString();
   }
   return lastTime;
+}
+
+let lastLine = { method: "", route: undefined as string | undefined, status: 0, message: "" };
+
+/** The same text for what comes again, which is not put together anew. */
+function messageOf(method: string, route: string | undefined, status: number): string {
+  if (status !== lastLine.status || route !== lastLine.route || method !== lastLine.method) {
+    lastLine = { method, route, status, message: `${method} ${route ?? "(no route)"} ${status}` };
+  }
+  return lastLine.message;
 }
 
 /** One line of the access log. */
@@ -37,16 +47,18 @@ export function accessEntry({
   began: number;
 }): LogEntry {
   const duration = Math.round((performance.now() - began) * 1000) / 1000;
-  return {
+  const entry: LogEntry = {
     level: "info",
-    message: `${method} ${route ?? "(no route)"} ${status}`,
+    message: messageOf(method, route, status),
     time: timeOf(Math.round(Date.now() - duration)),
     requestId,
     method,
-    ...(route !== undefined && { route }),
     status,
     duration,
   };
+  // Not by spreading: this is made for every request.
+  if (route !== undefined) entry.route = route;
+  return entry;
 }
 
 /** The error as the caller may see it; what is the operator's to know goes to his log. */

@@ -25,8 +25,13 @@ export function log(entry: LogEntry): void {
 }
 
 export function flushLog(): void {
-  process.stdout.write(lines);
+  // Which it mostly is, and which is written twice as fast.
+  process.stdout.write(lines, isAscii(lines) ? "latin1" : "utf8");
   lines = "";
+}
+
+function isAscii(text: string): boolean {
+  return !/[^\0-\x7f]/.test(text);
 }
 
 /** One object and one line, whatever is in it. */
@@ -34,8 +39,17 @@ function jsonOf({ time, level, message, ...rest }: LogEntry): string {
   return `${JSON.stringify({ time, level, message, ...rest })}\n`;
 }
 
-function textOf({ time, level, message, requestId, duration, cause }: LogEntry): string {
-  let line = `${time} ${level} ${message}`;
+/** How the last line began: those of one millisecond mostly begin alike. */
+let start = { time: "", message: "", text: "" };
+
+function startOf({ time, level, message }: LogEntry): string {
+  if (time !== start.time || message !== start.message) start = { time, message, text: `${time} ${level} ${message}` };
+  return start.text;
+}
+
+function textOf(entry: LogEntry): string {
+  const { requestId, duration, cause } = entry;
+  let line = startOf(entry);
   if (duration !== undefined) line += ` ${duration} ms`;
   if (requestId !== undefined) line += ` [${requestId}]`;
   return line + (cause === undefined ? "\n" : `\n${cause}\n`);

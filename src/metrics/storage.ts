@@ -8,7 +8,8 @@ import { LATENCY_BOUNDS } from "./requests.ts";
 const TIMED = ["get", "getMany", "write", "list", "sweep"] as const;
 const OTHERS = ["check", "snapshot", "migrate", "ping", "counts", "close"] as const;
 
-type Method = (...given: unknown[]) => unknown;
+/** No call has more than two arguments. */
+type Method = (first?: unknown, second?: unknown) => unknown;
 
 export function storageMetrics() {
   const durations = histograms(
@@ -28,16 +29,15 @@ export function storageMetrics() {
   function timed(call: string, method: Method): Method {
     const histogram = durations.of({ call });
     const failed = failures.of({ call });
-    return (...given) => {
+    const fail = () => {
+      failed.value += 1;
+    };
+    return (first, second) => {
       const since = performance.now();
-      const fail = () => {
-        failed.value += 1;
-      };
-      const end = () => histogram.observe(performance.now() - since);
       try {
-        const answer = method(...given);
-        if (answer instanceof Promise) answer.then(end, fail);
-        else end();
+        const answer = method(first, second);
+        if (answer instanceof Promise) answer.then(() => histogram.observe(performance.now() - since), fail);
+        else histogram.observe(performance.now() - since);
         return answer;
       } catch (error) {
         fail();
@@ -78,7 +78,7 @@ export function storageMetrics() {
       for (const name of [...TIMED, ...OTHERS]) {
         if (methods[name] === undefined) continue;
         // On the adapter itself: it may be an instance of a class.
-        const method: Method = (...given) => methods[name]?.(...given);
+        const method: Method = (first, second) => methods[name]?.(first, second);
         watched[name] = (TIMED as readonly string[]).includes(name) ? timed(snake(name), method) : method;
       }
       const { sweep } = watched as Partial<StorageAdapter>;

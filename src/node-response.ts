@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 
 // To import a module of Node's loads whatever its exports name.
 const http = process.getBuiltinModule("node:http");
@@ -21,7 +22,7 @@ export function reasonOf(status: number): string {
 
 /** The class for a server that keeps idle connections for so long, in milliseconds. */
 export function textResponse(keepAliveTimeout: number): typeof ServerResponse {
-  const keepAlive = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveTimeout / 1000)}\r\n`;
+  const startOf = starts(`Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveTimeout / 1000)}\r\n`);
 
   class Response<Request extends IncomingMessage> extends http.ServerResponse<Request> implements TextResponse {
     #sent = false;
@@ -33,15 +34,20 @@ export function textResponse(keepAliveTimeout: number): typeof ServerResponse {
     }
 
     sendText(status: number, text: string): void {
+      const socket = this.socket as Socket;
       this.#sent = true;
       this.finished = true;
       this.statusCode = status;
-      const line = `HTTP/1.1 ${status} ${reasonOf(status)}\r\n`;
-      this.socket?.write(line + dateLine() + keepAlive + text, "latin1", (error) => {
-        if (error != null) return;
-        this.#written = true;
-        this.emit("finish");
-      });
+      socket.write(startOf(status) + text, "latin1");
+      // Mostly the system takes it at once. What is written after it is nothing, and tells when.
+      if (socket.writableLength === 0) this.#finish(null);
+      else socket.write("", (error) => this.#finish(error));
+    }
+
+    #finish(error: Error | null | undefined): void {
+      if (error != null || this.socket?.destroyed !== false) return;
+      this.#written = true;
+      this.emit("finish");
     }
 
     static {
@@ -62,15 +68,20 @@ function or<T extends ServerResponse>(prototype: T, name: keyof ServerResponse, 
   });
 }
 
-let second = Number.NaN;
-let date = "";
-
-/** Made once a second (RFC 9110, section 6.6.1). */
-function dateLine(): string {
-  const now = Math.floor(Date.now() / 1000);
-  if (now !== second) {
+/** How the answers of a second begin (RFC 9110, section 6.6.1), up to the fields that are `lines`. */
+function starts(lines: string): (status: number) => string {
+  let second = Number.NaN;
+  const made = new Map<number, string>();
+  return (status) => {
+    const now = Math.floor(Date.now() / 1000);
+    if (now !== second) made.clear();
     second = now;
-    date = `Date: ${new Date(now * 1000).toUTCString()}\r\n`;
-  }
-  return date;
+    let start = made.get(status);
+    if (start === undefined) {
+      const date = new Date(now * 1000).toUTCString();
+      start = `HTTP/1.1 ${status} ${reasonOf(status)}\r\nDate: ${date}\r\n${lines}`;
+      made.set(status, start);
+    }
+    return start;
+  };
 }

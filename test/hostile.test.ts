@@ -171,6 +171,31 @@ describe("requests on one connection", () => {
     await app.close();
   });
 
+  it("whose short answers are not read for a while are answered all, each whole, and no more are read meanwhile", async () => {
+    const memory = memoryStorage();
+    let reads = 0;
+    const get: typeof memory.get = (key) => {
+      reads += 1;
+      return memory.get(key);
+    };
+    await using service = await startService({ runtime: { storage: { ...memory, get } } });
+    const value = "x".repeat(15_000);
+    await service.call("PUT", "/v1/kv/a", { body: { value } });
+    const { socket, received, ended } = open(service.url);
+    socket.pause();
+    const count = 2000;
+    socket.write(`GET /v1/kv/a HTTP/1.1\r\n${FIELDS}\r\n`.repeat(count - 1));
+    socket.write(`GET /v1/kv/a HTTP/1.1\r\n${FIELDS}Connection: close\r\n\r\n`);
+    await delay(1000);
+    // 30 MB are more than the system keeps.
+    expect(reads).toBeLessThan(count);
+    socket.resume();
+    await ended;
+    const bodies = received().split(/HTTP\/1\.1 200 OK\r\n.*?\r\n\r\n/s);
+    expect(bodies.length).toBe(count + 1);
+    expect(new Set(bodies.slice(1))).toEqual(new Set([`{"status":200,"success":true,"data":"${value}"}`]));
+  });
+
   it.each([
     ["a read that is answered at once", `GET /v1/kv/a HTTP/1.1\r\n${FIELDS}\r\n`, 404],
     ["a request to the app", `GET /health HTTP/1.1\r\n${FIELDS}\r\n`, 200],

@@ -30,7 +30,12 @@ export function endUnread(
     const now = performance.now();
     if (response?.headersSent !== true || response.writableFinished) {
       if (watched !== undefined) sockets.set(socket, undefined);
-    } else if (watched?.response !== response || socket.bytesWritten - watched.bytes >= STREAM_BYTES) {
+    } else if (watched?.response !== response) {
+      // What the system takes of an answer counts as activity. The server takes the timer back when the answer is out: one
+      // for every connection would cost each request something.
+      socket.setTimeout(Math.ceil(idleTimeout * 1000));
+      sockets.set(socket, { response, bytes: socket.bytesWritten, since: now });
+    } else if (socket.bytesWritten - watched.bytes >= STREAM_BYTES) {
       sockets.set(socket, { response, bytes: socket.bytesWritten, since: now });
     } else if (now - watched.since > bodyTimeout * 1000) {
       socket.destroy();
@@ -45,8 +50,7 @@ export function endUnread(
     sockets.set(socket, undefined);
     socket.once("close", () => sockets.delete(socket));
   });
-  // What the system takes of an answer counts as activity. Before an answer the other timeouts hold.
-  server.timeout = Math.ceil(idleTimeout * 1000);
+  // Before an answer the other timeouts hold.
   server.on("timeout", (socket: Socket) => {
     if (answerOf(socket)?.headersSent === true) socket.destroy();
   });

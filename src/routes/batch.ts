@@ -28,8 +28,7 @@ export async function runBody(store: Store, principal: Principal, { body, text }
   const { operations: items, atomic = false } = parse<BatchBody>(BATCH_BODY, body);
   if (items.some(({ op }) => op !== "get")) permit(principal, "write");
   const operations = items.map((item, index) => operationOf(item, index, text));
-  const results = await store.batch(operations, { atomic });
-  return ["[", ...results.flatMap((result, index) => [index === 0 ? "" : ",", ...resultPieces(result)]), "]"];
+  return resultPieces(await store.batch(operations, { atomic }));
 }
 
 /** Before the schema, which would look at each of them. */
@@ -49,18 +48,28 @@ function operationOf(item: BatchItem, index: number, textOf: RequestBody["text"]
   return kind === "put" ? { kind, key, condition, entry: newEntry(item, textOf) } : { kind, key, condition };
 }
 
-/** The single route's answer to the operation; a put leaves its value out. */
-function resultPieces(result: BatchResult): Piece[] {
-  switch (result.kind) {
-    case "failed":
-      return [JSON.stringify(refusal(result.error))];
-    case "deleted":
-      return [`${ENTRY_OPEN}${result.existed}}`];
-    default: {
+/** The single routes' answers to the operations, as a list; a put leaves its value out. */
+function resultPieces(results: readonly BatchResult[]): Piece[] {
+  const pieces: Piece[] = [];
+  let run = "[";
+  let comma = "";
+  for (const result of results) {
+    run += comma;
+    comma = ",";
+    if (result.kind === "failed") {
+      run += JSON.stringify(refusal(result.error));
+    } else if (result.kind === "deleted") {
+      run += `${ENTRY_OPEN}${result.existed}}`;
+    } else {
       const { kind, entry } = result;
-      const data = (kind === "entry" && entry.value) || "null";
-      const tail = `${kind === "unchanged" ? "" : attributes(entry)},"etag":"\\"${entry.version}\\""}`;
-      return [`{"status":${kind === "unchanged" ? 304 : 200},"success":true,"data":`, data, tail];
+      run += kind === "unchanged" ? '{"status":304,"success":true,"data":' : ENTRY_OPEN;
+      if (kind === "entry" && entry.value !== null) {
+        pieces.push(run, entry.value);
+        run = "";
+      } else run += "null";
+      run += `${kind === "unchanged" ? "" : attributes(entry)},"etag":"\\"${entry.version}\\""}`;
     }
   }
+  pieces.push(`${run}]`);
+  return pieces;
 }

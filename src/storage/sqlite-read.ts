@@ -3,16 +3,22 @@ import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListedEntry, ListQuery, StoredEntry } from "./adapter.ts";
 import { boundsOf, keyOfBytes } from "./key-range.ts";
 import { attempt } from "./sqlite-open.ts";
-import { ENTRIES, namespaceId, textOf, VALUE } from "./sqlite-schema.ts";
+import { ENTRIES, LONG, namespaceId, textOf, VALUE } from "./sqlite-schema.ts";
 
 /** A longer value is read by another thread, since it takes as long as many short ones. */
 const LARGE_BYTES = 262_144;
+
+/** Of several entries the values that are no longer are read as one. */
+const JOINED_BYTES = 4096;
 
 /** A value, metadata, when it expires and its version. */
 type EntryRow = [Uint8Array | null, string | null, number | null, string];
 
 /** A key, metadata or the id of one that stands apart, when it expires and its version. */
 type ListedRow = [key: string | Uint8Array, string | number | null, number | null, string];
+
+/** How long a value is, `null` where it is not among those read as one, and the rest of its entry; of none all is `null`. */
+type JoinedRow = [length: number | null, string | null, number | null, version: string | null];
 
 /** The entry under a key; `value: null` where it takes more than so many bytes. */
 export type Find = (key: string, valueBytes: number) => FoundEntry | null;
@@ -32,9 +38,46 @@ export function finder(database: DatabaseSync, namespace: string): Find {
   };
 }
 
+/** How several entries are read: `value: null` where it takes more than what those before it leave of so many bytes. */
+function manyFinder(database: DatabaseSync, namespace: string, find: Find) {
+  const text = "CASE typeof(value) WHEN 'integer' THEN long.text ELSE value END";
+  // One row for all of them: what takes longest about a short entry is to hand over a row of its own.
+  const { get } = arrays<[values: Uint8Array | null, rows: string]>(
+    database.prepare(
+      `SELECT CAST(string_agg(short, '') AS BLOB) AS shorts,
+          json_group_array(json_array(octet_length(short), ${textOf("metadata")}, expires_at, version)) AS rows
+        FROM (
+          SELECT CASE WHEN octet_length(${text}) <= ${JOINED_BYTES} THEN ${text} END AS short, metadata, expires_at, version
+            FROM (SELECT CAST(value AS BLOB) AS asked FROM json_each(?))
+            LEFT JOIN workertown_kv_entry ON namespace = ${namespaceId(database, namespace)} AND name = asked ${LONG})`,
+    ),
+  );
+
+  return (keys: readonly string[], valueBytes: number): (FoundEntry | null)[] => {
+    const [values, rows] = get(JSON.stringify(keys)) as [Uint8Array | null, string];
+    let left = valueBytes;
+    let at = 0;
+
+    function entryOf([length, metadata, expiresAt, version]: JoinedRow, index: number): FoundEntry | null {
+      if (version === null) return null;
+      if (length === null) return find(keys[index] as string, left);
+      const value = values?.subarray(at, at + length) as Uint8Array;
+      at += length;
+      return { value: length <= left ? value : null, metadata, expiresAt, version };
+    }
+
+    return (JSON.parse(rows) as JoinedRow[]).map((row, index) => {
+      const entry = entryOf(row, index);
+      left -= entry?.value?.length ?? 0;
+      return entry;
+    });
+  };
+}
+
 /** Reads over a connection. */
 export function reads(database: DatabaseSync, namespace: string) {
   const find = finder(database, namespace);
+  const many = manyFinder(database, namespace, find);
   const whole = (key: string) => find(key, Number.MAX_SAFE_INTEGER) as StoredEntry | null;
   const list = arrays<ListedRow>(
     database.prepare(
@@ -59,16 +102,6 @@ export function reads(database: DatabaseSync, namespace: string) {
       entries.push({ key, value, metadata, expiresAt, version });
     }
     return { entries, cursor: rows.length > entries.length ? (entries.at(-1)?.key ?? null) : null };
-  }
-
-  /** One by one, which costs less than one query with all the keys in it. */
-  function many(keys: readonly string[], valueBytes: number): (FoundEntry | null)[] {
-    let left = valueBytes;
-    return keys.map((key) => {
-      const entry = find(key, left);
-      left -= entry?.value?.length ?? 0;
-      return entry;
-    });
   }
 
   return {

@@ -26,7 +26,8 @@ const unlessTooLong = (text: string) => `CASE WHEN octet_length(${text}) <= ?1 T
 /** The value as bytes, NULL where it takes more than the first parameter, and the tables that it is read from. */
 export const VALUE = `CASE WHEN long.id IS NULL THEN ${unlessTooLong("value")} ELSE ${unlessTooLong("long.text")} END`;
 // By a join: a subquery would copy what it found once more.
-export const ENTRIES = `workertown_kv_entry LEFT JOIN workertown_kv_text AS long ON long.id = ${idOf("value")}`;
+export const LONG = `LEFT JOIN workertown_kv_text AS long ON long.id = ${idOf("value")}`;
+export const ENTRIES = `workertown_kv_entry ${LONG}`;
 
 /** The texts of a row that is gone or was changed go with it, whoever writes. */
 const trigger = (event: "UPDATE" | "DELETE", column: TextColumn) => `

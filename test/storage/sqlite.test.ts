@@ -84,6 +84,33 @@ test("1,000 gets of a batch are of one moment, and values are left out that do n
   await storage.close?.();
 });
 
+test("the gets of a batch are one question but for the long values, and each is whole wherever it stands", async () => {
+  const storage = sqliteStorage({ path });
+  const lengths = [2, 512, 513, 4096, 4097, 20_000, 3];
+  const metadata = [null, '"ä\\u0000\\""', `"${"m".repeat(300)}"`];
+  const writes = lengths.map((length, index): WriteOperation => {
+    const value = Buffer.from(`"${"é".repeat(Math.floor(length / 2) - 1)}${length % 2 === 0 ? "" : "x"}"`);
+    const entry = {
+      value,
+      metadata: metadata[index % 3] as string | null,
+      expiresAt: index || null,
+      version: `v${index}`,
+    };
+    return { kind: "put", key: `k${index}`, entry };
+  });
+  await storage.write(writes, { now, atomic: false });
+  const keys = ["none", ...writes.map(({ key }) => key).reverse(), "none", "k4", "k1"];
+  const asked = vi.spyOn(StatementSync.prototype, "get");
+  const found = await storage.getMany?.(keys, 1e9);
+  expect(asked.mock.calls.length).toBe(1 + 3);
+  expect(found?.map((entry) => entry && { ...entry, value: Buffer.from(entry.value ?? "") })).toEqual(
+    keys.map(
+      (key) => writes.flatMap((write) => (write.kind === "put" && write.key === key ? write.entry : []))[0] ?? null,
+    ),
+  );
+  await storage.close?.();
+});
+
 /** A storage that writes by the thread of the test, whose statements it can watch. */
 function onThisThread(path: string): StorageAdapter {
   const database = openDatabase(path);

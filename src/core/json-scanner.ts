@@ -50,6 +50,8 @@ export interface JsonScanner {
 const SPARE_LEVELS = 8;
 /** A longer name is left out of a message: it may be a secret in the wrong place. */
 const NAME_QUOTED_MAX = 16;
+/** Up to how many bytes a name is read by hand. */
+const SHORT_BYTES = 16;
 
 /** What each state expects, for messages; the index is the state. */
 const EXPECTED = [""];
@@ -263,7 +265,7 @@ class Scanner implements JsonScanner {
   #endName(chunk: Uint8Array, at: number, depth: number): number {
     this.#copyOwn(chunk, at);
     const length = this.#before + at - this.#nameAt;
-    const text = decoder.decode(this.#own.subarray(this.#ownLength - length, this.#ownLength));
+    const text = textOf(this.#own, this.#ownLength - length, this.#ownLength);
     const name: string = text.includes("\\") ? JSON.parse(text) : text.slice(1, -1);
     this.#names[depth] ??= new Set();
     const names = this.#names[depth] as Set<string>;
@@ -280,7 +282,11 @@ class Scanner implements JsonScanner {
     if (this.#before + to - this.#rawBytes > ownBytes) {
       throw new KvError("too_large", `Expected at most ${ownBytes} bytes besides ${this.#rawNames()}, got more`);
     }
-    for (let index = this.#from; index < to; index++) this.#push(chunk[index] as number);
+    this.#own = withRoom(this.#own, this.#ownLength + to - this.#from);
+    const own = this.#own;
+    let length = this.#ownLength;
+    for (let index = this.#from; index < to; index++) own[length++] = chunk[index] as number;
+    this.#ownLength = length;
     this.#from = to;
   }
 
@@ -316,6 +322,17 @@ class Scanner implements JsonScanner {
     const got = byte === undefined ? "the end" : shown(byte);
     return invalid("", `${what} at byte ${this.#before + at}: expected ${expected}, got ${got}`);
   }
+}
+
+/** A part of the bytes as text: by hand where it is short and ASCII, which costs a tenth of a decoder's call. */
+function textOf(bytes: Uint8Array, start: number, end: number): string {
+  let text = "";
+  for (let index = start; index < end; index++) {
+    const byte = bytes[index] as number;
+    if (byte >= 0x80 || end - start > SHORT_BYTES) return decoder.decode(bytes.subarray(start, end));
+    text += String.fromCharCode(byte);
+  }
+  return text;
 }
 
 function shown(byte: number): string {

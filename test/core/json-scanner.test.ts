@@ -155,6 +155,7 @@ describe("the request's own members", () => {
   it.each([
     ['{"value":1,"value":2}', /^Duplicate member at byte 11: .*"value" again/],
     ['{"value":1,"v\\u0061lue":2}', /^Duplicate member/],
+    ['{"é😀":1,"\\u00e9😀":2}', /^Duplicate member at byte 12: .*"é😀" again/],
     ['{"value":1', /^Malformed JSON at byte 10: expected .*, got the end/],
     ["", /^Expected a JSON body, got an empty one/],
     ["  ", /^Expected a JSON body, got an empty one/],

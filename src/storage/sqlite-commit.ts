@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { conditionHolds, isLive } from "../core/entry.ts";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
-import { checkpointer } from "./sqlite-checkpoint.ts";
+import type { Checkpointer } from "./sqlite-checkpoint.ts";
 import type { FailStop } from "./sqlite-fail-stop.ts";
 import { failureOf, isBusy, isDamage } from "./sqlite-open.ts";
 import { putter, standsApart } from "./sqlite-put.ts";
@@ -26,9 +26,8 @@ const NO_VALUE = 0;
  * is refused or fails undoes itself alone; a commit that fails rejects all of its calls. Answers `null` where another
  * process holds the lock and `patient` is set.
  */
-export function groupCommit(database: DatabaseSync, namespace: string, stop: FailStop) {
+export function groupCommit(database: DatabaseSync, namespace: string, stop: FailStop, log: Checkpointer) {
   const apply = applier(database, namespace, stop);
-  const committed = checkpointer(database, stop);
 
   return function commit(calls: readonly Call[], patient: boolean): Answer[] | null {
     const refused = stop.refusal();
@@ -41,7 +40,7 @@ export function groupCommit(database: DatabaseSync, namespace: string, stop: Fai
       phase = "commit";
       database.exec("COMMIT");
       const writes = calls.flatMap(({ operations }) => operations);
-      committed(
+      log.committed(
         writes.length,
         writes.reduce((sum, write) => sum + (write.kind === "put" ? write.entry.value.length : 0), 0),
       );
@@ -113,16 +112,16 @@ function applier(database: DatabaseSync, namespace: string, stop: FailStop) {
 }
 
 /** Removes up to `limit` entries that expired at or before `now`, in one statement. */
-export function sweeper(database: DatabaseSync, namespace: string, stop: FailStop) {
+export function sweeper(database: DatabaseSync, namespace: string, stop: FailStop, log: Checkpointer) {
   const own = `namespace = ${namespaceId(database, namespace)}`;
   const sweep = database.prepare(
     `DELETE FROM workertown_kv_entry WHERE ${own} AND name IN (
       SELECT name FROM workertown_kv_entry WHERE ${own} AND expires_at <= ? ORDER BY expires_at LIMIT ?)`,
   );
-  const committed = checkpointer(database, stop);
   return (now: number, limit: number) => {
     const removed = stop.guard(() => Number(sweep.run(now, limit).changes));
-    if (removed > 0) committed(removed, 0);
+    if (removed > 0) log.committed(removed, 0);
+    if (log.isDue()) log.move();
     return removed;
   };
 }

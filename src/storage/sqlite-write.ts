@@ -2,6 +2,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import { checkpointer } from "./sqlite-checkpoint.ts";
 import { type Answer, type Call, groupCommit, sweeper } from "./sqlite-commit.ts";
 import { type CommitCounts, commitCounts, countCommit } from "./sqlite-counts.ts";
 import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
@@ -34,8 +35,9 @@ export function localWriter(
   namespace: string,
   { stop = failStop(), commits = commitCounts() }: { stop?: FailStop; commits?: CommitCounts } = {},
 ): Writer {
-  const commit = groupCommit(database, namespace, stop);
-  const sweep = sweeper(database, namespace, stop);
+  const log = checkpointer(database, stop);
+  const commit = groupCommit(database, namespace, stop, log);
+  const sweep = sweeper(database, namespace, stop, log);
   const { get } = reads(database, namespace);
   let waiting: Waiting[] = [];
   let draining: Promise<void> | null = null;
@@ -76,6 +78,10 @@ export function localWriter(
         if ("error" in answer) reject(answer.error);
         else resolve(answer.outcomes);
       }
+      if (!log.isDue()) continue;
+      // It takes as long as several commits: the answers are on their way first.
+      await nextTurn();
+      log.move();
     }
     draining = null;
   }

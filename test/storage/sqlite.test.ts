@@ -398,6 +398,24 @@ describe("group commit", () => {
     await storage.close?.();
   });
 
+  test("an answer does not wait until the log has been moved into the file, and the end does", async () => {
+    const database = openDatabase(path);
+    const writer = localWriter(database, "default");
+    const seen: string[] = [];
+    const { get } = StatementSync.prototype;
+    vi.spyOn(StatementSync.prototype, "get").mockImplementation(function (this: StatementSync, ...parameters) {
+      if (this.sourceSQL.includes("wal_checkpoint")) seen.push("moved");
+      return get.apply(this, parameters);
+    });
+    // The first write of a start moves what that has found.
+    const answered = writer.write([put("a")], { now, atomic: false }).then(() => seen.push("answered"));
+    await writer.close();
+    seen.push("closed");
+    await answered;
+    expect(seen).toEqual(["answered", "moved", "closed"]);
+    database.close();
+  });
+
   test("close waits for the writes that are under way", async () => {
     const storage = sqliteStorage({ path });
     const writes = Array.from({ length: 600 }, (_, index) => storage.write([put(`k${index}`)], { now, atomic: false }));

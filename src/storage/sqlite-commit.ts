@@ -1,6 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
 import { conditionHolds, isLive } from "../core/entry.ts";
-import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import type { Checkpointer } from "./sqlite-checkpoint.ts";
 import type { FailStop } from "./sqlite-fail-stop.ts";
@@ -67,7 +66,7 @@ function rollBack(database: DatabaseSync): void {
 function applier(database: DatabaseSync, namespace: string, stop: FailStop) {
   const id = namespaceId(database, namespace);
   const find = finder(database, namespace);
-  const remove = database.prepare(`DELETE FROM workertown_kv_entry WHERE namespace = ${id} AND name = ?`);
+  const remove = database.prepare(`DELETE FROM workertown_kv_entry WHERE namespace = ${id} AND name = CAST(? AS BLOB)`);
   const put = putter(database, id);
 
   function applyOne(operation: WriteOperation, now: number, budget: { bytes: number }): WriteOutcome {
@@ -82,7 +81,7 @@ function applier(database: DatabaseSync, namespace: string, stop: FailStop) {
       return { found: live };
     }
     if (operation.kind === "delete") {
-      remove.run(keyBytes(operation.key));
+      remove.run(operation.key);
       return live === null ? "absent" : "deleted";
     }
     put(operation.key, operation.entry, now);

@@ -1,6 +1,6 @@
 /** How an entry is written into the tables of an SQLite file. */
 import type { DatabaseSync } from "node:sqlite";
-import { keyBytes, utf8Length } from "../core/key.ts";
+import { utf8Length } from "../core/key.ts";
 import type { StoredEntry } from "./adapter.ts";
 import { idOf, ROW_METADATA_BYTES, ROW_VALUE_BYTES } from "./sqlite-schema.ts";
 
@@ -27,13 +27,13 @@ const isLongMetadata = (metadata: string | null): metadata is string =>
 export function putter(database: DatabaseSync, namespace: number) {
   const entry = database.prepare(
     `INSERT INTO workertown_kv_entry (namespace, name, metadata, expires_at, version, updated_at, value)
-      VALUES (${namespace}, ?, coalesce(CAST(? AS INTEGER), ?), ?, ?, ?, coalesce(CAST(? AS INTEGER), CAST(? AS TEXT)))
+      VALUES (${namespace}, CAST(? AS BLOB), coalesce(CAST(? AS INTEGER), ?), ?, ?, ?, coalesce(CAST(? AS INTEGER), CAST(? AS TEXT)))
       ON CONFLICT (namespace, name) DO UPDATE SET metadata = excluded.metadata, expires_at = excluded.expires_at,
         version = excluded.version, updated_at = excluded.updated_at, value = excluded.value`,
   );
   const ids = database.prepare(
     `SELECT ${idOf("value")} AS value, ${idOf("metadata")} AS metadata FROM workertown_kv_entry
-      WHERE namespace = ${namespace} AND name = ?`,
+      WHERE namespace = ${namespace} AND name = CAST(? AS BLOB)`,
   );
   const insert = database.prepare("INSERT INTO workertown_kv_text (text) VALUES (CAST(? AS TEXT))");
   const update = database.prepare("UPDATE workertown_kv_text SET text = CAST(? AS TEXT) WHERE id = ?");
@@ -46,12 +46,11 @@ export function putter(database: DatabaseSync, namespace: number) {
   }
 
   return (key: string, { value, metadata, expiresAt, version }: StoredEntry, now: number): void => {
-    const name = keyBytes(key);
     const apart = isLongValue(value) || isLongMetadata(metadata);
-    const before = apart ? ((ids.get(name) as Ids | undefined) ?? NONE) : NONE;
+    const before = apart ? ((ids.get(key) as Ids | undefined) ?? NONE) : NONE;
     const metadataId = isLongMetadata(metadata) ? keep(metadata, before.metadata) : null;
     const valueId = isLongValue(value) ? keep(value, before.value) : null;
     const [shortMetadata, shortValue] = [metadataId === null ? metadata : null, valueId === null ? value : null];
-    entry.run(name, metadataId, shortMetadata, expiresAt, version, now, valueId, shortValue);
+    entry.run(key, metadataId, shortMetadata, expiresAt, version, now, valueId, shortValue);
   };
 }

@@ -28,8 +28,9 @@ export function bodyOf(stored: StoredEntry & { [BODY]?: Body }): Body {
 }
 
 function newBody(stored: StoredEntry): Body {
-  const { value } = stored;
   const tail = `${attributes(stored)}}`;
+  if (stored.parts !== undefined) return [Buffer.from(ENTRY_OPEN), ...stored.parts, Buffer.from(tail)];
+  const { value } = stored;
   if (value.length > COPIED_BYTES) return [Buffer.from(ENTRY_OPEN), value, Buffer.from(tail)];
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
   // Latin-1 keeps bytes as they are.

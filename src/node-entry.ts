@@ -1,4 +1,5 @@
 /** `GET`, `HEAD` and `PUT` of one key, from Node's own request. */
+import { lengthOf } from "./core/bytes.ts";
 import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
 import { KvError } from "./core/errors.ts";
 import { checkKey, decodeKey, quote } from "./core/key.ts";
@@ -45,7 +46,8 @@ function answerFound(
 }
 
 function answerEntry(exchange: Exchange, stored: StoredEntry): void {
-  if (stored.value.length > STREAM_BYTES) exchange.hold(stored.value.length, exchange.shareOfAnswer);
+  const length = stored.parts ? lengthOf(stored.parts) : stored.value.length;
+  if (length > STREAM_BYTES) exchange.hold(length, exchange.shareOfAnswer);
   exchange.succeed(200, ["content-type", "application/json", "etag", etag(stored.version)], bodyOf(stored));
 }
 

@@ -1,7 +1,8 @@
 /** What goes between the service's thread and the one that writes: values of one message lie in one transferred buffer. */
 import { KvError, type KvErrorCode } from "../core/errors.ts";
-import type { Condition, StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import type { Condition, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import type { CommitCounts } from "./sqlite-counts.ts";
+import type { ReadEntry } from "./sqlite-large-cache.ts";
 
 /** A call of `write`, answered by its id. */
 export interface PackedCall {
@@ -42,7 +43,7 @@ export type ToWriter =
   | "close";
 
 /** A write is done with its outcomes, a sweep with how many entries went, a read with the entry. */
-export type Done = WriteOutcome[] | number | StoredEntry | null;
+export type Done = WriteOutcome[] | number | ReadEntry | null;
 
 export type Reply = { id: number } & (
   | { done: Done }

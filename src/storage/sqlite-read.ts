@@ -1,15 +1,15 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { concat } from "../core/bytes.ts";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, ListedEntry, ListQuery, StoredEntry } from "./adapter.ts";
 import { boundsOf, keyOfBytes } from "./key-range.ts";
+import { LARGE_BYTES, largeReader } from "./sqlite-large.ts";
+import type { ReadEntry } from "./sqlite-large-cache.ts";
 import { attempt } from "./sqlite-open.ts";
-import { ENTRIES, namespaceId, textOf, VALUE } from "./sqlite-schema.ts";
+import { ENTRIES, LARGE_ID, namespaceId, textOf, VALUE } from "./sqlite-schema.ts";
 
-/** A longer value is read by another thread, since it takes as long as many short ones. */
-const LARGE_BYTES = 262_144;
-
-/** A value, metadata, when it expires and its version. */
-type EntryRow = [Uint8Array | null, string | null, number | null, string];
+/** A value, metadata, when it expires, its version and the id of a value in pieces. */
+type EntryRow = [Uint8Array | null, string | null, number | null, string, number | null];
 
 /** A key, metadata or the id of one that stands apart, when it expires and its version. */
 type ListedRow = [key: string | Uint8Array, string | number | null, number | null, string];
@@ -22,15 +22,42 @@ export function finder(database: DatabaseSync, namespace: string): Find {
   // Text goes in and out as bytes: a trip through a JavaScript string costs more, the longer the dearer (bench/json-text.ts).
   const rowOf = arrays<EntryRow>(
     database.prepare(
-      `SELECT ${VALUE} AS value, ${textOf("metadata")} AS metadata, expires_at, version FROM ${ENTRIES}
+      `SELECT ${VALUE} AS value, ${textOf("metadata")} AS metadata, expires_at, version, ${LARGE_ID} AS large FROM ${ENTRIES}
         WHERE namespace = ${namespaceId(database, namespace)} AND name = ?2`,
     ),
   ).get;
+  const { sizeOf, partsOf } = largeReader(database);
   return (key, valueBytes) => {
     const row = rowOf(valueBytes, keyBytes(key));
-    return row === undefined ? null : { value: row[0], metadata: row[1], expiresAt: row[2], version: row[3] };
+    if (row === undefined) return null;
+    const [short, metadata, expiresAt, version, large] = row;
+    const value = large !== null && sizeOf(large) <= valueBytes ? concat(partsOf(large)) : short;
+    return { value, metadata, expiresAt, version };
   };
 }
+
+/** An entry over a connection, its value in pieces where it is kept so. */
+export function partsReader(database: DatabaseSync, namespace: string): (key: string) => ReadEntry | null {
+  const find = finder(database, namespace);
+  const { partsOf } = largeReader(database);
+  const largeOf = database.prepare(
+    `SELECT ${LARGE_ID} AS large FROM workertown_kv_entry
+      WHERE namespace = ${namespaceId(database, namespace)} AND name = ?`,
+  );
+  return (key) =>
+    attempt(() =>
+      inOneView(database, () => {
+        const large = largeOf.get(keyBytes(key))?.large as number | null | undefined;
+        const entry = find(key, typeof large === "number" ? NO_VALUE : Number.MAX_SAFE_INTEGER);
+        if (entry === null || typeof large !== "number") return entry as StoredEntry | null;
+        return { ...entry, value: EMPTY, parts: partsOf(large), large };
+      }),
+    );
+}
+
+/** As a limit of bytes, for no value at all: the shortest has one. */
+const NO_VALUE = 0;
+const EMPTY = new Uint8Array(0);
 
 /** Reads over a connection. */
 export function reads(database: DatabaseSync, namespace: string) {

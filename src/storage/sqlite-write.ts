@@ -1,11 +1,12 @@
 /** `write` for an SQLite database: calls wait in one queue, and those that wait together share a commit. */
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
-import type { StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import type { WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { type Answer, type Call, groupCommit, sweeper } from "./sqlite-commit.ts";
 import { type CommitCounts, commitCounts, countCommit } from "./sqlite-counts.ts";
 import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
-import { reads } from "./sqlite-read.ts";
+import type { ReadEntry } from "./sqlite-large-cache.ts";
+import { partsReader } from "./sqlite-read.ts";
 
 /** How many calls, and bytes of values, share one commit at most, so that a burst does not hold up everybody else. */
 const GROUP_CALLS = 256;
@@ -23,7 +24,7 @@ export interface Writer {
   write(operations: readonly WriteOperation[], options: WriteOptions): Promise<WriteOutcome[]>;
   /** Removes up to `limit` entries that expired at or before `now` and says how many went. */
   sweep(now: number, limit: number): Promise<number>;
-  read(key: string): Promise<StoredEntry | null>;
+  read(key: string): Promise<ReadEntry | null>;
   /** Resolves when no write waits any more. */
   close(): Promise<void>;
 }
@@ -36,7 +37,7 @@ export function localWriter(
 ): Writer {
   const commit = groupCommit(database, namespace, stop);
   const sweep = sweeper(database, namespace, stop);
-  const { get } = reads(database, namespace);
+  const get = partsReader(database, namespace);
   let waiting: Waiting[] = [];
   let draining: Promise<void> | null = null;
 

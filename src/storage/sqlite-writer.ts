@@ -2,8 +2,8 @@
 import process from "node:process";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import type { StoredEntry } from "./adapter.ts";
 import { failStop } from "./sqlite-fail-stop.ts";
+import type { ReadEntry } from "./sqlite-large-cache.ts";
 import {
   type Done,
   type FromWriter,
@@ -39,10 +39,10 @@ function send(): void {
   replies = [];
 }
 
-/** What a reply gives away: the buffer of an entry's value. */
+/** What a reply gives away: the buffers of an entry's value. */
 function buffersOf(answer: Reply): ArrayBuffer[] {
-  const entry = "done" in answer ? (answer.done as Partial<StoredEntry> | null) : null;
-  return entry?.value === undefined ? [] : [entry.value.buffer as ArrayBuffer];
+  const { value, parts } = (("done" in answer && answer.done) || {}) as Partial<ReadEntry>;
+  return (parts ?? (value && [value]) ?? []).map(({ buffer }) => buffer as ArrayBuffer);
 }
 
 async function answer(id: number, work: Promise<Done>): Promise<void> {

@@ -4,6 +4,7 @@ import type { StorageAdapter, StorageView } from "./adapter.ts";
 import { cachedReads } from "./sqlite-cache.ts";
 import { type CommitCounts, commitCounts, commitsOf } from "./sqlite-counts.ts";
 import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
+import { largeReads } from "./sqlite-large-cache.ts";
 import { attempt, connectDatabase, openDatabase } from "./sqlite-open.ts";
 import { reads } from "./sqlite-read.ts";
 import { migrateDatabase } from "./sqlite-schema.ts";
@@ -48,9 +49,13 @@ export function sqliteStorage({
           cache.endTurn,
         );
 
+  const large = largeReads(database, namespace, writer.read);
+
   function get(key: string) {
-    const entry = attempt(() => cache.get(key));
-    return entry === undefined ? writer.read(key) : entry;
+    return attempt(() => {
+      const entry = cache.get(key);
+      return entry === undefined ? large(key) : entry;
+    });
   }
 
   return {

@@ -1,4 +1,4 @@
-import { concat } from "./bytes.ts";
+import { concat, lengthOf } from "./bytes.ts";
 import { invalid, KvError } from "./errors.ts";
 import { LAST_MOMENT_MS } from "./limits.ts";
 
@@ -25,6 +25,11 @@ export function inParts<T extends object>(parts: readonly Uint8Array[], rest: T)
       return concat(parts);
     },
   };
+}
+
+/** How many bytes the value takes. */
+export function valueLength(entry: Pick<StoredEntry, "value" | "parts">): number {
+  return entry.parts ? lengthOf(entry.parts) : entry.value.length;
 }
 
 /**

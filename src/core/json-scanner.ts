@@ -170,6 +170,27 @@ on(",", VALUE, AFTER_ELEMENT);
 on("}", CLOSE, FIRST_NAME, AFTER_MEMBER);
 on("]", CLOSE, FIRST_VALUE, AFTER_ELEMENT);
 
+/** After so many characters of a string the next are looked at four by four. */
+const SHORT_RUN = 128;
+
+/** Behind `at` in a string, a place up to which all is ASCII that stands for itself. */
+function endOfRun({ buffer, byteOffset, length }: Uint8Array, at: number): number {
+  const first = (byteOffset + at + 3) >> 2;
+  const count = ((byteOffset + length) >> 2) - first;
+  if (count <= 0) return at;
+  const words = new Int32Array(buffer, first * 4, count);
+  let index = 0;
+  while (index < count) {
+    const word = words[index] as number;
+    // The high bit of a byte is or becomes set where it is no ASCII, a control character, a quote or a backslash.
+    const quotes = ((word ^ 0x22222222) - 0x01010101) | 0;
+    const backslashes = ((word ^ 0x5c5c5c5c) - 0x01010101) | 0;
+    if (((word | (word - 0x20202020) | quotes | backslashes) & (0x80808080 | 0)) !== 0) break;
+    index++;
+  }
+  return index === 0 ? at : (first + index) * 4 - byteOffset;
+}
+
 class Scanner implements JsonScanner {
   readonly #options: JsonScannerOptions;
   #state = START;
@@ -205,7 +226,11 @@ class Scanner implements JsonScanner {
         if (next === 0) throw this.#fault(state, chunk, at);
         state = next;
         at++;
-        if (next === STRING) while (at < size && TABLE[(STRING << 8) | (chunk[at] as number)] === STRING) at++;
+        if (next === STRING) {
+          const end = Math.min(at + SHORT_RUN, size);
+          while (at < end && TABLE[(STRING << 8) | (chunk[at] as number)] === STRING) at++;
+          if (at === end) at = endOfRun(chunk, at);
+        }
         continue;
       }
       if (next === RAW_START) {

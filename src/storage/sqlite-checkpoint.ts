@@ -10,15 +10,15 @@ const PAGES_A_WRITE = 2;
  * Moves the log into the database from time to time. SQLite would do so by itself, but says nothing of a flush that fails
  * then, and may take pages for moved that were never written: it begins the log anew, and they are gone.
  */
-export function checkpointer(database: DatabaseSync, stop: FailStop) {
+export function checkpointer(database: DatabaseSync, stop: FailStop, atPages = CHECKPOINT_PAGES) {
   const checkpoint = database.prepare("PRAGMA wal_checkpoint(PASSIVE)");
   // What a start has found or written goes with the first commit.
-  let pages = CHECKPOINT_PAGES;
+  let pages = atPages === CHECKPOINT_PAGES ? atPages : 0;
 
   /** To be called after each commit, with how many writes are in it and how many bytes of values. */
   return function committed(writes: number, bytes: number): void {
     pages += writes * PAGES_A_WRITE + Math.ceil(bytes / PAGE_BYTES);
-    if (pages < CHECKPOINT_PAGES) return;
+    if (pages < atPages) return;
     try {
       const { log, checkpointed } = checkpoint.get() as { log: number; checkpointed: number };
       // What somebody still reads stays in the log; the next commit tries again.

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { conditionHolds, isLive } from "../core/entry.ts";
+import { conditionHolds, isLive, valueLength } from "../core/entry.ts";
 import { keyBytes } from "../core/key.ts";
 import type { FoundEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { checkpointer } from "./sqlite-checkpoint.ts";
@@ -43,7 +43,7 @@ export function groupCommit(database: DatabaseSync, namespace: string, stop: Fai
       const writes = calls.flatMap(({ operations }) => operations);
       committed(
         writes.length,
-        writes.reduce((sum, write) => sum + (write.kind === "put" ? write.entry.value.length : 0), 0),
+        writes.reduce((sum, write) => sum + (write.kind === "put" ? valueLength(write.entry) : 0), 0),
       );
       return answers;
     } catch (error) {

@@ -1,10 +1,12 @@
 /** `write` for an SQLite database: calls wait in one queue, and those that wait together share a commit. */
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import { valueLength } from "../core/entry.ts";
 import type { WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { type Answer, type Call, groupCommit, sweeper } from "./sqlite-commit.ts";
 import { type CommitCounts, commitCounts, countCommit } from "./sqlite-counts.ts";
 import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
+import { largeWriter } from "./sqlite-large.ts";
 import type { ReadEntry } from "./sqlite-large-cache.ts";
 import { partsReader } from "./sqlite-read.ts";
 
@@ -37,6 +39,7 @@ export function localWriter(
 ): Writer {
   const commit = groupCommit(database, namespace, stop);
   const sweep = sweeper(database, namespace, stop);
+  const sweepStaged = largeWriter(database).sweep;
   const get = partsReader(database, namespace);
   let waiting: Waiting[] = [];
   let draining: Promise<void> | null = null;
@@ -46,7 +49,7 @@ export function localWriter(
     let count = 0;
     while (count < waiting.length && count < GROUP_CALLS && bytes < GROUP_BYTES) {
       for (const operation of waiting[count]?.operations ?? []) {
-        if (operation.kind === "put") bytes += operation.entry.value.length;
+        if (operation.kind === "put") bytes += valueLength(operation.entry);
       }
       count += 1;
     }
@@ -87,7 +90,10 @@ export function localWriter(
         waiting.push({ operations, options, resolve, reject });
         draining ??= drain();
       }),
-    sweep: async (now, limit) => sweep(now, limit),
+    async sweep(now, limit) {
+      stop.guard(sweepStaged);
+      return sweep(now, limit);
+    },
     read: async (key) => get(key),
     close: async () => {
       await draining;

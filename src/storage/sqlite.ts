@@ -40,14 +40,15 @@ export function sqliteStorage({
   const cache = cachedReads(database, reader.getSmall, reader.list);
   const stop = failStop();
   const commits = commitCounts();
-  const writer =
+  const thread =
     file === ":memory:"
-      ? localWriter(database, namespace, { stop, commits })
+      ? null
       : writerThread(
           { path: file, namespace, stop: stop.shared, commits },
           () => writerOf(file, namespace, { stop, commits }),
           cache.endTurn,
         );
+  const writer = thread ?? localWriter(database, namespace, { stop, commits });
 
   const large = largeReads(database, namespace, writer.read);
 
@@ -79,6 +80,7 @@ export function sqliteStorage({
     // In memory there is no second connection to see the moment by.
     ...(path !== ":memory:" && { snapshot: () => attempt(() => snapshotOf(file, namespace)) }),
     write: writer.write,
+    ...(thread !== null && { stage: thread.stage }),
     migrate: () => {
       cache.endTurn();
       return stop.guard(() => migrateDatabase(database));

@@ -1,7 +1,15 @@
 /** The only door to storage: keys, limits, expiry, versions and conditions are settled here, whatever the engine. */
 
-import { base64UrlOf, lengthOf } from "../core/bytes.ts";
-import { type Condition, type Expiry, expiresAtOf, inParts, isLive, type StoredEntry } from "../core/entry.ts";
+import { base64UrlOf } from "../core/bytes.ts";
+import {
+  type Condition,
+  type Expiry,
+  expiresAtOf,
+  inParts,
+  isLive,
+  type StoredEntry,
+  valueLength,
+} from "../core/entry.ts";
 import { faulty, KvError, type KvIssue, onPurpose } from "../core/errors.ts";
 import { checkKey, utf8Length } from "../core/key.ts";
 import {
@@ -149,7 +157,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
 
   function storedEntry(entry: NewEntry, at: number): StoredEntry {
     const { metadata, parts } = entry;
-    checkSize("value", parts ? lengthOf(parts) : entry.value.length, limits.value);
+    checkSize("value", valueLength(entry), limits.value);
     if (metadata !== null) checkSize("metadata", utf8Length(metadata), limits.metadata);
     const rest = { metadata, expiresAt: expiresAtOf(entry, at), version: version() };
     return parts ? inParts(parts, rest) : { value: entry.value, ...rest };

@@ -174,21 +174,24 @@ on("]", CLOSE, FIRST_VALUE, AFTER_ELEMENT);
 const SHORT_RUN = 128;
 
 /** Behind `at` in a string, a place up to which all is ASCII that stands for itself. */
-function endOfRun({ buffer, byteOffset, length }: Uint8Array, at: number): number {
-  const first = (byteOffset + at + 3) >> 2;
-  const count = ((byteOffset + length) >> 2) - first;
-  if (count <= 0) return at;
-  const words = new Int32Array(buffer, first * 4, count);
+function endOfRun(chunk: Uint8Array, at: number): number {
+  const { buffer, byteOffset, length } = chunk;
+  let first = at;
+  for (; (byteOffset + first) % 4 !== 0; first++) {
+    if (first === length || TABLE[(STRING << 8) | (chunk[first] as number)] !== STRING) return first;
+  }
+  const words = new Int32Array(buffer, byteOffset + first, (length - first) >> 2);
+  const count = words.length;
   let index = 0;
   while (index < count) {
     const word = words[index] as number;
-    // The high bit of a byte is or becomes set where it is no ASCII, a control character, a quote or a backslash.
+    // A high bit is left where a byte is a control character, a quote or a backslash; of no ASCII by one of the last two.
     const quotes = ((word ^ 0x22222222) - 0x01010101) | 0;
     const backslashes = ((word ^ 0x5c5c5c5c) - 0x01010101) | 0;
-    if (((word | (word - 0x20202020) | quotes | backslashes) & (0x80808080 | 0)) !== 0) break;
+    if ((((word - 0x20202020) | quotes | backslashes) & (0x80808080 | 0)) !== 0) break;
     index++;
   }
-  return index === 0 ? at : (first + index) * 4 - byteOffset;
+  return first + index * 4;
 }
 
 class Scanner implements JsonScanner {

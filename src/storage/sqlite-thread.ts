@@ -146,6 +146,7 @@ export function writerThread(
       let complete = true;
       return {
         async add(at, pieces) {
+          if (!complete) return pieces;
           const transfer = pieces.map(({ buffer }) => buffer as ArrayBuffer);
           const { staged, parts } = await ask<Staged>((id) => ({ stage: { id, stage, at, pieces } }), transfer);
           complete &&= staged;

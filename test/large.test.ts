@@ -82,6 +82,8 @@ const textOf = (bytes: number, start = 0) => {
   return `"${cut}${"x".repeat(bytes - 2 - Buffer.byteLength(cut))}"`;
 };
 
+const METADATA = `"${"m".repeat(1000)}"`;
+
 describe("a large value", () => {
   const whole = 65_536;
   const at = random(7);
@@ -106,19 +108,35 @@ describe("a large value", () => {
   });
 
   it.each([
-    ["before it", (value: string) => `{"metadata":{"é":1},"value":${value}}`],
-    ["behind it", (value: string) => `{"value":${value},"metadata":{"é":1}}`],
-    ["far behind it", (value: string) => `{"value":${value}${" ".repeat(60_000)},"metadata":{"é":1}}`],
-    ["far before it", (value: string) => `{${" ".repeat(60_000)}"metadata":{"é":1},"value":  ${value}  }`],
-  ])("keeps the metadata that is sent %s", async (_, bodyOf) => {
-    for (const bytes of [3 * MIB, 18 * 65_536 + 65_500, 18 * 65_536 + 5]) {
-      const value = textOf(bytes);
-      const [status, answer] = await put(Buffer.from(bodyOf(value)), () => 65_536);
+    ["before it", `{"metadata":${METADATA},"value":`, "}"],
+    ["behind it", '{"value":', `,"metadata":${METADATA}}`],
+    ["far before it", `{"metadata":${METADATA}${" ".repeat(65_000)},"value":`, " }"],
+    ["far behind it", '{ "value":', `${" ".repeat(65_000)},"metadata":${METADATA}}`],
+  ])("keeps the metadata that is sent %s", async (_, before, behind) => {
+    // Of pieces of 64 KiB the last is short, and there is each number of them that are not staged yet.
+    for (let pieces = 17; pieces <= 36; pieces++) {
+      const value = textOf(pieces * 65_536 + 100 - before.length - behind.length);
+      const [status, answer] = await put(Buffer.from(before + value + behind), () => 16_384);
       expect(status).toBe(200);
-      expect(answer.equals(answerOf(value, ',"metadata":{"é":1}'))).toBe(true);
+      expect(answer.equals(answerOf(value, `,"metadata":${METADATA}`))).toBe(true);
       expect((await get()).equals(answer)).toBe(true);
     }
     expect(rows()).toEqual({ large: 1, staged: 0, astray: 0 });
+  });
+
+  it("may have metadata that takes several pieces, where that is allowed", async () => {
+    await service[Symbol.asyncDispose]();
+    const storage = sqliteStorage({ path: join(folder, "kv.sqlite") });
+    service = await startService({ limits: { metadata: 300_000 }, runtime: { storage } });
+    await service.call("PUT", "/v1/kv/small", { body: { value: 1 } });
+    const metadata = `"${"m".repeat(299_000)}"`;
+    for (let pieces = 18; pieces <= 34; pieces++) {
+      const value = textOf(pieces * 65_536 - 250_000);
+      const [status, answer] = await put(Buffer.from(`{"value":${value},"metadata":${metadata}}`), () => 16_384);
+      expect(status).toBe(200);
+      expect(answer.equals(answerOf(value, `,"metadata":${metadata}`))).toBe(true);
+      expect((await get()).equals(answer)).toBe(true);
+    }
   });
 
   it("leaves nothing behind where it is malformed, too long, refused or breaks off", async () => {

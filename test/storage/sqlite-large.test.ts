@@ -179,6 +179,22 @@ describe("a staged value", () => {
   });
 });
 
+test("a value goes from the row to a text to pieces and back, and leaves nothing where it was", async () => {
+  const sizes = [2, 600, 262_144, 262_145, 400_000];
+  for (const from of sizes) {
+    for (const to of sizes) {
+      for (const bytes of [from, to]) {
+        const entry = { value: Buffer.alloc(bytes, `${bytes} `), metadata: null, expiresAt: null, version: "v" };
+        await write({ kind: "put", key: "a", entry });
+        expect(await read("a"), `${from} to ${to}`).toBe(entry.value.toString());
+      }
+      expect(await rows()).toMatchObject({ large: to > 262_144 ? 1 : 0, staged: 0 });
+    }
+  }
+  await write({ kind: "delete", key: "a" });
+  expect(await rows()).toEqual({ large: 0, staged: 0, pieces: 0 });
+});
+
 describe("a large value that is read often", () => {
   test("comes from memory from the third time on, until it is replaced", async () => {
     await write(put("a", piecesOf(6)));

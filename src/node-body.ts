@@ -4,24 +4,36 @@ import { createJsonScanner, type JsonScannerOptions, type ScannedBody } from "./
 import { DRAIN_BYTES, DRAIN_MS } from "./core/limits.ts";
 
 /** The body in one piece, checked as it arrives; rejects as the scanner does, once nothing more is on its way. */
-export function readBody(request: IncomingMessage, options: JsonScannerOptions) {
-  return new Promise<ScannedBody & { bytes: Uint8Array }>((resolve, reject) => {
+export async function readBody(request: IncomingMessage, options: JsonScannerOptions) {
+  const bytes = Buffer.allocUnsafeSlow(Number(request.headers["content-length"]));
+  let at = 0;
+  const scanned = await scanBody(request, options, (chunk) => {
+    at += chunk.copy(bytes, at);
+  });
+  return { ...scanned, bytes };
+}
+
+/** Checks a body as it arrives and gives away its chunks; rejects as the scanner does, once nothing more is on its way. */
+export function scanBody(
+  request: IncomingMessage,
+  options: JsonScannerOptions,
+  keep: (chunk: Buffer) => void,
+): Promise<ScannedBody> {
+  return new Promise((resolve, reject) => {
     const scanner = createJsonScanner(options);
-    const bytes = Buffer.allocUnsafeSlow(Number(request.headers["content-length"]));
-    let at = 0;
+    let refused = 0;
     let refuse: (() => void) | null = null;
 
     function take(chunk: Buffer): void {
-      at += chunk.length;
       if (refuse !== null) {
-        if (at > DRAIN_BYTES) refuse();
+        refused += chunk.length;
+        if (refused > DRAIN_BYTES) refuse();
         return;
       }
       try {
         scanner.write(chunk);
-        chunk.copy(bytes, at - chunk.length);
+        keep(chunk);
       } catch (error) {
-        at = 0;
         refuse = () => reject(error);
         setTimeout(refuse, DRAIN_MS);
       }
@@ -31,7 +43,7 @@ export function readBody(request: IncomingMessage, options: JsonScannerOptions) 
     request.on("end", () => {
       if (refuse !== null) return refuse();
       try {
-        resolve({ ...scanner.end(), bytes });
+        resolve(scanner.end());
       } catch (error) {
         reject(error);
       }

@@ -1,16 +1,17 @@
 /** `GET`, `HEAD` and `PUT` of one key, from Node's own request. */
-import { type Condition, isUnchanged, type StoredEntry } from "./core/entry.ts";
+import { type Condition, isUnchanged, type StoredEntry, valueLength } from "./core/entry.ts";
 import { KvError } from "./core/errors.ts";
 import { checkKey, decodeKey, quote } from "./core/key.ts";
 import { STREAM_BYTES } from "./core/limits.ts";
 import { type Answer, answerOf, entryBody } from "./node-answer.ts";
 import { type Arrival, type Exchange, READ, readRequest, UNCHANGED, type Work, WRITE } from "./node-exchange.ts";
 import type { PlainFields } from "./node-fields.ts";
+import { isLargePut, putLarge } from "./node-large.ts";
 import { newEntry, putBody } from "./routes/body.ts";
 import { parseCondition } from "./routes/conditions.ts";
 import { etag } from "./routes/respond.ts";
 import { PUT_BODY, type PutBody, parse } from "./routes/schema.ts";
-import type { Store } from "./storage/store.ts";
+import type { NewEntry, Store } from "./storage/store.ts";
 
 /** What a request to a key comes to; throws where that is to be refused. */
 export function entryWork(path: string, arrival: Arrival): Work {
@@ -19,9 +20,11 @@ export function entryWork(path: string, arrival: Arrival): Work {
   const key = checkKey(decodeKey(path), store.limits.key);
   const condition = conditionOf(fields);
   if (request.method !== "PUT") return (exchange) => get(exchange, store, key, condition);
+  const put = (entry: NewEntry) => store.put(key, entry, condition);
+  if (isLargePut(arrival)) return async (exchange) => answerEntry(exchange, await putLarge(exchange, arrival, put));
   return async (exchange) => {
     const { body, text } = await readRequest(exchange, arrival, putBody(store.limits));
-    answerEntry(exchange, await store.put(key, newEntry(parse<PutBody>(PUT_BODY, body), text), condition));
+    answerEntry(exchange, await put(newEntry(parse<PutBody>(PUT_BODY, body), text)));
   };
 }
 
@@ -44,7 +47,8 @@ function answerFound(
 }
 
 function answerEntry(exchange: Exchange, stored: StoredEntry): void {
-  if (stored.value.length > STREAM_BYTES) exchange.hold(stored.value.length, exchange.shareOfAnswer);
+  const length = valueLength(stored);
+  if (length > STREAM_BYTES) exchange.hold(length, exchange.shareOfAnswer);
   exchange.answer(entryAnswer(stored, exchange.method));
 }
 

@@ -1,3 +1,4 @@
+import { concat, lengthOf } from "./bytes.ts";
 import { invalid, KvError } from "./errors.ts";
 import { LAST_MOMENT_MS } from "./limits.ts";
 
@@ -5,12 +6,30 @@ import { LAST_MOMENT_MS } from "./limits.ts";
 export interface StoredEntry {
   /** The value's JSON text, as it came, in UTF-8. */
   value: Uint8Array;
+  /** The same bytes in pieces, where they were never in one: to ask for `value` is to copy them then. */
+  parts?: readonly Uint8Array[];
   /** The metadata's JSON text, as it came, or `null` for none. */
   metadata: string | null;
   /** The epoch millisecond from which the entry is gone, or `null` for never. */
   expiresAt: number | null;
   /** Names the one write that made this entry; the `ETag` is this in quotes. ASCII letters, digits, `-` and `_`. */
   version: string;
+}
+
+/** An entry whose value is given in pieces, and put together only for those who ask for it. */
+export function inParts<T extends object>(parts: readonly Uint8Array[], rest: T) {
+  return {
+    ...rest,
+    parts,
+    get value() {
+      return concat(parts);
+    },
+  };
+}
+
+/** How many bytes the value takes. */
+export function valueLength(entry: Pick<StoredEntry, "value" | "parts">): number {
+  return entry.parts ? lengthOf(entry.parts) : entry.value.length;
 }
 
 /**

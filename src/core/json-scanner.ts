@@ -172,6 +172,30 @@ on(",", VALUE, AFTER_ELEMENT);
 on("}", CLOSE, FIRST_NAME, AFTER_MEMBER);
 on("]", CLOSE, FIRST_VALUE, AFTER_ELEMENT);
 
+/** After so many characters of a string the next are looked at four by four. */
+const SHORT_RUN = 128;
+
+/** Behind `at` in a string, a place up to which all is ASCII that stands for itself. */
+function endOfRun(chunk: Uint8Array, at: number): number {
+  const { buffer, byteOffset, length } = chunk;
+  let first = at;
+  for (; (byteOffset + first) % 4 !== 0; first++) {
+    if (first === length || TABLE[(STRING << 8) | (chunk[first] as number)] !== STRING) return first;
+  }
+  const words = new Int32Array(buffer, byteOffset + first, (length - first) >> 2);
+  const count = words.length;
+  let index = 0;
+  while (index < count) {
+    const word = words[index] as number;
+    // A high bit is left where a byte is a control character, a quote or a backslash; of no ASCII by one of the last two.
+    const quotes = ((word ^ 0x22222222) - 0x01010101) | 0;
+    const backslashes = ((word ^ 0x5c5c5c5c) - 0x01010101) | 0;
+    if ((((word - 0x20202020) | quotes | backslashes) & (0x80808080 | 0)) !== 0) break;
+    index++;
+  }
+  return first + index * 4;
+}
+
 class Scanner implements JsonScanner {
   readonly #options: JsonScannerOptions;
   #state = START;
@@ -207,7 +231,11 @@ class Scanner implements JsonScanner {
         if (next === 0) throw this.#fault(state, chunk, at);
         state = next;
         at++;
-        if (next === STRING) while (at < size && TABLE[(STRING << 8) | (chunk[at] as number)] === STRING) at++;
+        if (next === STRING) {
+          const end = Math.min(at + SHORT_RUN, size);
+          while (at < end && TABLE[(STRING << 8) | (chunk[at] as number)] === STRING) at++;
+          if (at === end) at = endOfRun(chunk, at);
+        }
         continue;
       }
       if (next === RAW_START) {

@@ -6,7 +6,7 @@ import { LATENCY_BOUNDS } from "./requests.ts";
 
 /** The calls that are timed; the others are seldom or are streams. */
 const TIMED = ["get", "getMany", "write", "list", "sweep"] as const;
-const OTHERS = ["check", "snapshot", "migrate", "ping", "counts", "close"] as const;
+const OTHERS = ["stage", "check", "snapshot", "migrate", "ping", "counts", "close"] as const;
 
 /** No call has more than two arguments. */
 type Method = (first?: unknown, second?: unknown) => unknown;

@@ -40,6 +40,9 @@ export interface StorageAdapter {
    */
   write(operations: readonly WriteOperation[], options: WriteOptions): Awaitable<WriteOutcome[]>;
 
+  /** Takes the bytes of one large value while they arrive, before it is written; `null` where that cannot be had now. */
+  stage?(): Stage | null;
+
   /** Throws `too_large` where the engine has no room for an operation that its `max…` allow: before anything is done. */
   check?(operation: WriteOperation): void;
 
@@ -67,6 +70,22 @@ export interface StorageAdapter {
 
   /** Ends connections and files. Nothing is called afterwards. */
   close?(): Awaitable<void>;
+}
+
+/**
+ * A value on its way to the engine, seen by nobody. What comes of it is decided by the `write` of an entry that has it as its
+ * `parts`; that takes only as long as a short one, where all of it has been staged.
+ */
+export interface Stage {
+  /**
+   * Takes pieces, the first of which has the number `at`, and resolves with the same bytes in buffers that may be others:
+   * those that were given are empty from then on. Rejects where they are lost.
+   */
+  add(at: number, pieces: readonly Uint8Array[]): Promise<readonly Uint8Array[]>;
+  /** After the last `add` has resolved: all pieces, which have been added by their numbers. */
+  stands(parts: readonly Uint8Array[]): void;
+  /** Once nobody writes it any more: what was not written is forgotten. */
+  end(): void;
 }
 
 /** Counts that only the engine itself can take; they never fall. */

@@ -18,17 +18,17 @@ export interface Checkpointer {
  * Moves the log into the database from time to time. SQLite would do so by itself, but says nothing of a flush that fails
  * then, and may take pages for moved that were never written: it begins the log anew, and they are gone.
  */
-export function checkpointer(database: DatabaseSync, stop: FailStop): Checkpointer {
+export function checkpointer(database: DatabaseSync, stop: FailStop, atPages = CHECKPOINT_PAGES): Checkpointer {
   const checkpoint = database.prepare("PRAGMA wal_checkpoint(PASSIVE)");
   // What a start has found or written goes with the first commit.
-  let pages = CHECKPOINT_PAGES;
+  let pages = atPages === CHECKPOINT_PAGES ? atPages : 0;
 
   return {
     committed(writes, bytes) {
       pages += writes * PAGES_A_WRITE + Math.ceil(bytes / PAGE_BYTES);
     },
 
-    isDue: () => pages >= CHECKPOINT_PAGES && stop.refusal() === null,
+    isDue: () => pages >= atPages && stop.refusal() === null,
 
     move() {
       try {

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { conditionHolds, isLive } from "../core/entry.ts";
+import { conditionHolds, isLive, valueLength } from "../core/entry.ts";
 import type { FoundEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import type { Checkpointer } from "./sqlite-checkpoint.ts";
 import type { FailStop } from "./sqlite-fail-stop.ts";
@@ -41,7 +41,7 @@ export function groupCommit(database: DatabaseSync, namespace: string, stop: Fai
       const writes = calls.flatMap(({ operations }) => operations);
       log.committed(
         writes.length,
-        writes.reduce((sum, write) => sum + (write.kind === "put" ? write.entry.value.length : 0), 0),
+        writes.reduce((sum, write) => sum + (write.kind === "put" ? valueLength(write.entry) : 0), 0),
       );
       return answers;
     } catch (error) {

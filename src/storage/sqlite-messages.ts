@@ -1,7 +1,10 @@
 /** What goes between the service's thread and the one that writes: values of one message lie in one transferred buffer. */
+import { lengthOf } from "../core/bytes.ts";
 import { KvError, type KvErrorCode } from "../core/errors.ts";
 import type { Condition, StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import type { CommitCounts } from "./sqlite-counts.ts";
+import type { EntryToWrite } from "./sqlite-large.ts";
+import type { ReadEntry } from "./sqlite-large-cache.ts";
 
 /** A call of `write`, answered by its id. */
 export interface PackedCall {
@@ -17,12 +20,12 @@ export interface WriteMessage {
 }
 
 type CallRow = readonly [id: number, options: WriteOptions, operations: readonly OperationRow[]];
-/** Of a put the length of its value too, which lies behind those before it. */
+/** Of a put the length of its value too, which lies behind those before it, or its stage where it has been staged. */
 type OperationRow =
   | readonly ["get" | "delete", key: string, condition: Condition | null]
   | readonly [
       ...["put", key: string, condition: Condition | null],
-      ...[metadata: string | null, expiresAt: number | null, version: string, length: number],
+      ...[metadata: string | null, expiresAt: number | null, version: string, length: number, stage?: number],
     ];
 
 /** What a thread needs to begin. */
@@ -39,10 +42,18 @@ export type ToWriter =
   | WriteMessage
   | { sweep: { id: number; now: number; limit: number } }
   | { read: { id: number; key: string } }
+  | { stage: { id: number; stage: number; at: number; pieces: readonly Uint8Array[] } }
+  | { endStage: { id: number; stage: number } }
   | "close";
 
+/** What became of staged pieces, and their bytes back. */
+export interface Staged {
+  staged: boolean;
+  parts: readonly Uint8Array[];
+}
+
 /** A write is done with its outcomes, a sweep with how many entries went, a read with the entry. */
-export type Done = WriteOutcome[] | number | StoredEntry | null;
+export type Done = WriteOutcome[] | number | ReadEntry | Staged | null;
 
 export type Reply = { id: number } & (
   | { done: Done }
@@ -52,11 +63,15 @@ export type Reply = { id: number } & (
 /** Most answers are that one entry was written: of those the ids. */
 export type FromWriter = "ready" | { written: number[]; replies: Reply[] };
 
-/** Calls as a message, with copies of their values. */
-export function pack(calls: readonly PackedCall[]): WriteMessage {
+/** Which stage has the value that is in these parts. */
+export type Stages = WeakMap<readonly Uint8Array[], number>;
+
+/** Calls as a message, with copies of their values but for those that are staged. */
+export function pack(calls: readonly PackedCall[], stages: Stages = new WeakMap()): WriteMessage {
+  const partsOf = ({ parts, value }: StoredEntry) => (parts === undefined ? [value] : stages.has(parts) ? [] : parts);
   let length = 0;
   for (const { operations } of calls) {
-    for (const operation of operations) if (operation.kind === "put") length += operation.entry.value.length;
+    for (const operation of operations) if (operation.kind === "put") length += lengthOf(partsOf(operation.entry));
   }
   const values = new Uint8Array(length);
   let at = 0;
@@ -64,26 +79,39 @@ export function pack(calls: readonly PackedCall[]): WriteMessage {
     const row = (operation: WriteOperation): OperationRow => {
       const { kind, key, condition = null } = operation;
       if (kind !== "put") return [kind, key, condition];
-      const { value, metadata, expiresAt, version } = operation.entry;
-      values.set(value, at);
-      at += value.length;
-      return [kind, key, condition, metadata, expiresAt, version, value.length];
+      const { parts, metadata, expiresAt, version } = operation.entry;
+      const stage = parts && stages.get(parts);
+      if (stage !== undefined)
+        return [kind, key, condition, metadata, expiresAt, version, lengthOf(parts ?? []), stage];
+      const begin = at;
+      for (const part of partsOf(operation.entry)) {
+        values.set(part, at);
+        at += part.length;
+      }
+      return [kind, key, condition, metadata, expiresAt, version, at - begin];
     };
     return [id, options, operations.map(row)];
   });
   return { calls: JSON.stringify(rows), values: values.buffer };
 }
 
-/** The calls of a message. */
-export function unpack({ calls, values }: WriteMessage): PackedCall[] {
+const EMPTY = new Uint8Array(0);
+
+/** The calls of a message; `idOf` tells under which id a stage has written. */
+export function unpack({ calls, values }: WriteMessage, idOf: (stage: number) => number = () => 0): PackedCall[] {
   let at = 0;
   const operation = (row: OperationRow): WriteOperation => {
     const condition = row[2] ?? undefined;
     if (row[0] !== "put") return { kind: row[0], key: row[1], condition };
-    const [kind, key, , metadata, expiresAt, version, length] = row;
+    const [kind, key, , metadata, expiresAt, version, length, stage] = row;
+    const rest = { metadata, expiresAt, version };
+    if (stage !== undefined) {
+      const entry: EntryToWrite = { value: EMPTY, staged: { id: idOf(stage), bytes: length }, ...rest };
+      return { kind, key, condition, entry };
+    }
     const value = new Uint8Array(values, at, length);
     at += length;
-    return { kind, key, condition, entry: { value, metadata, expiresAt, version } };
+    return { kind, key, condition, entry: { value, ...rest } };
   };
   const rows: CallRow[] = JSON.parse(calls);
   return rows.map(([id, options, operations]) => ({ id, options, operations: operations.map(operation) }));

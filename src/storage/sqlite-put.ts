@@ -1,7 +1,7 @@
 /** How an entry is written into the tables of an SQLite file. */
 import type { DatabaseSync } from "node:sqlite";
 import { utf8Length } from "../core/key.ts";
-import type { StoredEntry } from "./adapter.ts";
+import { type EntryToWrite, isLarge, largeWriter } from "./sqlite-large.ts";
 import { idOf, ROW_METADATA_BYTES, ROW_VALUE_BYTES } from "./sqlite-schema.ts";
 
 type Id = number | bigint | null;
@@ -15,8 +15,8 @@ interface Ids {
 const NONE: Ids = { value: null, metadata: null };
 
 /** Whether an entry takes several statements to write: its value or metadata stands in a table of its own. */
-export function standsApart({ value, metadata }: StoredEntry): boolean {
-  return isLongValue(value) || isLongMetadata(metadata);
+export function standsApart(entry: EntryToWrite): boolean {
+  return isLarge(entry) || isLongValue(entry.value) || isLongMetadata(entry.metadata);
 }
 
 const isLongValue = (value: Uint8Array) => value.length > ROW_VALUE_BYTES;
@@ -36,6 +36,7 @@ export function putter(database: DatabaseSync, namespace: number) {
       WHERE namespace = ${namespace} AND name = CAST(? AS BLOB)`,
   );
   const insert = database.prepare("INSERT INTO workertown_kv_text (text) VALUES (CAST(? AS TEXT))");
+  const large = largeWriter(database);
   const update = database.prepare("UPDATE workertown_kv_text SET text = CAST(? AS TEXT) WHERE id = ?");
 
   /** In the place of the text that was there, which costs less than a new row. */
@@ -45,12 +46,14 @@ export function putter(database: DatabaseSync, namespace: number) {
     return id;
   }
 
-  return (key: string, { value, metadata, expiresAt, version }: StoredEntry, now: number): void => {
-    const apart = isLongValue(value) || isLongMetadata(metadata);
-    const before = apart ? ((ids.get(key) as Ids | undefined) ?? NONE) : NONE;
+  return (key: string, stored: EntryToWrite, now: number): void => {
+    const { metadata, expiresAt, version } = stored;
+    const before = standsApart(stored) ? ((ids.get(key) as Ids | undefined) ?? NONE) : NONE;
     const metadataId = isLongMetadata(metadata) ? keep(metadata, before.metadata) : null;
-    const valueId = isLongValue(value) ? keep(value, before.value) : null;
-    const [shortMetadata, shortValue] = [metadataId === null ? metadata : null, valueId === null ? value : null];
+    let valueId: Id = null;
+    if (isLarge(stored)) valueId = -large.keep(stored);
+    else if (isLongValue(stored.value)) valueId = keep(stored.value, before.value);
+    const [shortMetadata, shortValue] = [metadataId === null ? metadata : null, valueId === null ? stored.value : null];
     entry.run(key, metadataId, shortMetadata, expiresAt, version, now, valueId, shortValue);
   };
 }

@@ -1,17 +1,17 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { concat } from "../core/bytes.ts";
 import type { FoundEntry, ListedEntry, ListQuery, StoredEntry } from "./adapter.ts";
 import { boundsOf, keyOfBytes } from "./key-range.ts";
+import { LARGE_BYTES, largeReader } from "./sqlite-large.ts";
+import type { ReadEntry } from "./sqlite-large-cache.ts";
 import { attempt } from "./sqlite-open.ts";
-import { ENTRIES, LONG, namespaceId, textOf, VALUE } from "./sqlite-schema.ts";
-
-/** A longer value is read by another thread, since it takes as long as many short ones. */
-const LARGE_BYTES = 262_144;
+import { ENTRIES, LARGE_ID, LONG, namespaceId, textOf, VALUE } from "./sqlite-schema.ts";
 
 /** Of several entries the values that are no longer are read as one. */
 const JOINED_BYTES = 4096;
 
-/** A value, metadata, when it expires and its version. */
-type EntryRow = [Uint8Array | null, string | null, number | null, string];
+/** A value, metadata, when it expires, its version and the id of a value in pieces. */
+type EntryRow = [Uint8Array | null, string | null, number | null, string, number | null];
 
 /** A key, metadata or the id of one that stands apart, when it expires and its version. */
 type ListedRow = [key: string | Uint8Array, string | number | null, number | null, string];
@@ -28,15 +28,42 @@ export function finder(database: DatabaseSync, namespace: string): Find {
   // A key goes in as a string: to make bytes of it here costs more than to let SQLite take it for bytes.
   const rowOf = arrays<EntryRow>(
     database.prepare(
-      `SELECT ${VALUE} AS value, ${textOf("metadata")} AS metadata, expires_at, version FROM ${ENTRIES}
+      `SELECT ${VALUE} AS value, ${textOf("metadata")} AS metadata, expires_at, version, ${LARGE_ID} AS large FROM ${ENTRIES}
         WHERE namespace = ${namespaceId(database, namespace)} AND name = CAST(?2 AS BLOB)`,
     ),
   ).get;
+  const { sizeOf, partsOf } = largeReader(database);
   return (key, valueBytes) => {
     const row = rowOf(valueBytes, key);
-    return row === undefined ? null : { value: row[0], metadata: row[1], expiresAt: row[2], version: row[3] };
+    if (row === undefined) return null;
+    const [short, metadata, expiresAt, version, large] = row;
+    const value = large !== null && sizeOf(large) <= valueBytes ? concat(partsOf(large)) : short;
+    return { value, metadata, expiresAt, version };
   };
 }
+
+/** An entry over a connection, its value in pieces where it is kept so. */
+export function partsReader(database: DatabaseSync, namespace: string): (key: string) => ReadEntry | null {
+  const find = finder(database, namespace);
+  const { partsOf } = largeReader(database);
+  const largeOf = database.prepare(
+    `SELECT ${LARGE_ID} AS large FROM workertown_kv_entry
+      WHERE namespace = ${namespaceId(database, namespace)} AND name = CAST(? AS BLOB)`,
+  );
+  return (key) =>
+    attempt(() =>
+      inOneView(database, () => {
+        const large = largeOf.get(key)?.large as number | null | undefined;
+        const entry = find(key, typeof large === "number" ? NO_VALUE : Number.MAX_SAFE_INTEGER);
+        if (entry === null || typeof large !== "number") return entry as StoredEntry | null;
+        return { ...entry, value: EMPTY, parts: partsOf(large), large };
+      }),
+    );
+}
+
+/** As a limit of bytes, for no value at all: the shortest has one. */
+const NO_VALUE = 0;
+const EMPTY = new Uint8Array(0);
 
 /** How several entries are read: `value: null` where it takes more than what those before it leave of so many bytes. */
 function manyFinder(database: DatabaseSync, namespace: string, find: Find) {

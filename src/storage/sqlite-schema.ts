@@ -11,20 +11,31 @@ export const ROW_METADATA_BYTES = 256;
 /** Of a new file; others keep theirs. Smaller pages waste more on values of 1 KB, larger ones make each write longer. */
 export const PAGE_BYTES = 8192;
 
-/** A column that holds a text, or as an integer the `id` of one that stands apart. */
+/**
+ * A column that holds a text, or as an integer the `id` of one that stands apart; below zero, and of values alone, that of one
+ * in pieces.
+ */
 type TextColumn = "value" | "metadata";
 
-/** The `id` of the text of a column, NULL where it stands in the row. */
-export const idOf = (column: TextColumn) => `CASE typeof(${column}) WHEN 'integer' THEN ${column} END`;
+/** The `id` of the text of a column, NULL where it stands in the row or in pieces. */
+export const idOf = (column: TextColumn) =>
+  `CASE WHEN typeof(${column}) = 'integer' AND ${column} > 0 THEN ${column} END`;
 
-/** The text of a column, wherever it stands. */
+/** The `id` of a value in pieces, else NULL. */
+export const LARGE_ID = "CASE WHEN typeof(value) = 'integer' AND value < 0 THEN -value END";
+
+/** How many numbers of pieces a value has. */
+export const PIECES = 65_536;
+
+/** The text of a column, wherever it stands; of values in pieces NULL. */
 export const textOf = (column: TextColumn) =>
   `CASE typeof(${column}) WHEN 'integer' THEN (SELECT text FROM workertown_kv_text WHERE id = ${column}) ELSE ${column} END`;
 
 const unlessTooLong = (text: string) => `CASE WHEN octet_length(${text}) <= ?1 THEN CAST(${text} AS BLOB) END`;
 
-/** The value as bytes, NULL where it takes more than the first parameter, and the tables that it is read from. */
-export const VALUE = `CASE WHEN long.id IS NULL THEN ${unlessTooLong("value")} ELSE ${unlessTooLong("long.text")} END`;
+/** The value as bytes, NULL where it takes more than the first parameter or is in pieces, and the tables that it is read from. */
+export const VALUE = `CASE WHEN long.id IS NOT NULL THEN ${unlessTooLong("long.text")}
+  WHEN typeof(value) <> 'integer' THEN ${unlessTooLong("value")} END`;
 // By a join: a subquery would copy what it found once more.
 export const LONG = `LEFT JOIN workertown_kv_text AS long ON long.id = ${idOf("value")}`;
 export const ENTRIES = `workertown_kv_entry ${LONG}`;
@@ -34,6 +45,12 @@ const trigger = (event: "UPDATE" | "DELETE", column: TextColumn) => `
   CREATE TRIGGER workertown_kv_${event.toLowerCase()}_${column} AFTER ${event} ON workertown_kv_entry
     WHEN typeof(OLD.${column}) = 'integer'${event === "UPDATE" ? ` AND OLD.${column} IS NOT NEW.${column}` : ""}
     BEGIN DELETE FROM workertown_kv_text WHERE id = OLD.${column}; END;`;
+
+/** As those above, of a value in pieces. */
+const largeTrigger = (event: "UPDATE" | "DELETE") => `
+  CREATE TRIGGER workertown_kv_${event.toLowerCase()}_value_large AFTER ${event} ON workertown_kv_entry
+    WHEN typeof(OLD.value) = 'integer' AND OLD.value < 0${event === "UPDATE" ? " AND OLD.value IS NOT NEW.value" : ""}
+    BEGIN DELETE FROM workertown_kv_large WHERE id = -OLD.value; END;`;
 
 const isLong = (column: TextColumn) =>
   `octet_length(${column}) > ${column === "value" ? ROW_VALUE_BYTES : ROW_METADATA_BYTES}`;
@@ -92,6 +109,26 @@ const MIGRATIONS: readonly { name: string; sql: string }[] = [
         SELECT space.name AS namespace, entry.name AS name, ${textOf("metadata")} AS metadata, expires_at, version,
           updated_at, ${textOf("value")} AS value
         FROM workertown_kv_entry AS entry JOIN workertown_kv_namespace AS space ON space.id = entry.namespace;`,
+  },
+  {
+    name: "0003-large-values",
+    // An id is never given twice, so that whoever knows it knows the value. A piece has its value's id and its number in its own.
+    sql: `
+      CREATE TABLE workertown_kv_large (id INTEGER PRIMARY KEY AUTOINCREMENT, bytes INTEGER NOT NULL, staged_at INTEGER);
+      CREATE TABLE workertown_kv_piece (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+      CREATE INDEX workertown_kv_staged ON workertown_kv_large (staged_at) WHERE staged_at IS NOT NULL;
+      CREATE TRIGGER workertown_kv_delete_large AFTER DELETE ON workertown_kv_large
+        BEGIN DELETE FROM workertown_kv_piece WHERE id >= OLD.id * ${PIECES} AND id < (OLD.id + 1) * ${PIECES}; END;
+      ${largeTrigger("UPDATE")}
+      ${largeTrigger("DELETE")}
+      DROP VIEW workertown_kv;
+      CREATE VIEW workertown_kv AS
+        SELECT space.name AS namespace, entry.name AS name, ${textOf("metadata")} AS metadata, expires_at, version, updated_at,
+          CASE WHEN typeof(value) = 'integer' AND value < 0 THEN (SELECT group_concat(CAST(bytes AS TEXT), '') FROM
+            (SELECT bytes FROM workertown_kv_piece WHERE id >= -value * ${PIECES} AND id < (1 - value) * ${PIECES} ORDER BY id))
+          ELSE ${textOf("value")} END AS value
+        FROM workertown_kv_entry AS entry JOIN workertown_kv_namespace AS space ON space.id = entry.namespace;
+      INSERT OR REPLACE INTO workertown_kv_schema VALUES (3, '0003-large-values');`,
   },
 ];
 

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { KvError } from "../core/errors.ts";
+import type { StorageAdapter } from "./adapter.ts";
 import { OUTCOME_UNKNOWN } from "./failures.ts";
 import {
   type Done,
@@ -8,6 +9,8 @@ import {
   type PackedCall,
   pack,
   type Reply,
+  type Staged,
+  type Stages,
   type ToWriter,
   type WriterData,
 } from "./sqlite-messages.ts";
@@ -23,7 +26,11 @@ interface Waiting {
  * whatever reason, is rejected with `unavailable`; the next call starts another one. Where no thread can be had at all, as
  * in a bundle that has no file for it, `otherwise` writes. `beforeAnswers` is called when something has been written.
  */
-export function writerThread(data: WriterData, otherwise: () => Writer, beforeAnswers = () => {}): Writer {
+export function writerThread(
+  data: WriterData,
+  otherwise: () => Writer,
+  beforeAnswers = () => {},
+): Writer & Required<Pick<StorageAdapter, "stage">> {
   const waiting = new Map<number, Waiting>();
   let worker: Worker | null = null;
   let ended: Promise<void> = Promise.resolve();
@@ -32,6 +39,9 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
   let local: Writer | null = null;
   let ids = 0;
   let outbox: PackedCall[] = [];
+  /** Whether the thread that runs has begun: what is given to it before might be lost. */
+  let isReady = false;
+  const stages: Stages = new WeakMap();
 
   function start(): Worker {
     const started = new Worker(writerUrl(), { workerData: data });
@@ -40,6 +50,7 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
     started.on("message", (message: FromWriter) => {
       if (message === "ready") {
         ready = true;
+        isReady = true;
         return;
       }
       beforeAnswers();
@@ -54,6 +65,7 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
     ended = new Promise((resolve) => {
       started.on("exit", () => {
         worker = null;
+        isReady = false;
         const outcome = ready ? OUTCOME_UNKNOWN : "";
         const error = new KvError("unavailable", `The thread that writes has ended${outcome}`, { cause: failure });
         for (const { reject } of waiting.values()) reject(error);
@@ -81,9 +93,17 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
   /** Everything of one turn in one message. */
   function flush(): void {
     if (outbox.length === 0) return;
-    const message = pack(outbox);
+    const message = pack(outbox, stages);
     outbox = [];
     send(message, [message.values]);
+  }
+
+  /** By the thread, and by nobody else. */
+  function ask<T extends Done>(message: (id: number) => ToWriter, transfer?: ArrayBuffer[]): Promise<T> {
+    const id = ids++;
+    const done = new Promise<Done>((resolve, reject) => waiting.set(id, { resolve, reject }));
+    send(message(id), transfer);
+    return done as Promise<T>;
   }
 
   /** By the thread, or where none could even begin, and so has done nothing, by the other one. */
@@ -120,6 +140,26 @@ export function writerThread(data: WriterData, otherwise: () => Writer, beforeAn
         (id) => send({ read: { id, key } }),
         (writer) => writer.read(key),
       ),
+    stage() {
+      if (!isReady) return null;
+      const stage = ids++;
+      let complete = true;
+      return {
+        async add(at, pieces) {
+          if (!complete) return pieces;
+          const transfer = pieces.map(({ buffer }) => buffer as ArrayBuffer);
+          const { staged, parts } = await ask<Staged>((id) => ({ stage: { id, stage, at, pieces } }), transfer);
+          complete &&= staged;
+          return parts;
+        },
+        stands(parts) {
+          if (complete) stages.set(parts, stage);
+        },
+        end() {
+          if (isReady) ask((id) => ({ endStage: { id, stage } })).catch(() => {});
+        },
+      };
+    },
     async close() {
       flush();
       await local?.close();

@@ -1,12 +1,15 @@
 /** `write` for an SQLite database: calls wait in one queue, and those that wait together share a commit. */
 import type { DatabaseSync } from "node:sqlite";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
-import type { StoredEntry, WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
+import { valueLength } from "../core/entry.ts";
+import type { WriteOperation, WriteOptions, WriteOutcome } from "./adapter.ts";
 import { checkpointer } from "./sqlite-checkpoint.ts";
 import { type Answer, type Call, groupCommit, sweeper } from "./sqlite-commit.ts";
 import { type CommitCounts, commitCounts, countCommit } from "./sqlite-counts.ts";
 import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
-import { reads } from "./sqlite-read.ts";
+import { largeWriter } from "./sqlite-large.ts";
+import type { ReadEntry } from "./sqlite-large-cache.ts";
+import { partsReader } from "./sqlite-read.ts";
 
 /** How many calls, and bytes of values, share one commit at most, so that a burst does not hold up everybody else. */
 const GROUP_CALLS = 256;
@@ -24,7 +27,7 @@ export interface Writer {
   write(operations: readonly WriteOperation[], options: WriteOptions): Promise<WriteOutcome[]>;
   /** Removes up to `limit` entries that expired at or before `now` and says how many went. */
   sweep(now: number, limit: number): Promise<number>;
-  read(key: string): Promise<StoredEntry | null>;
+  read(key: string): Promise<ReadEntry | null>;
   /** Resolves when no write waits any more. */
   close(): Promise<void>;
 }
@@ -38,7 +41,8 @@ export function localWriter(
   const log = checkpointer(database, stop);
   const commit = groupCommit(database, namespace, stop, log);
   const sweep = sweeper(database, namespace, stop, log);
-  const { get } = reads(database, namespace);
+  const sweepStaged = largeWriter(database).sweep;
+  const get = partsReader(database, namespace);
   let waiting: Waiting[] = [];
   let draining: Promise<void> | null = null;
 
@@ -47,7 +51,7 @@ export function localWriter(
     let count = 0;
     while (count < waiting.length && count < GROUP_CALLS && bytes < GROUP_BYTES) {
       for (const operation of waiting[count]?.operations ?? []) {
-        if (operation.kind === "put") bytes += operation.entry.value.length;
+        if (operation.kind === "put") bytes += valueLength(operation.entry);
       }
       count += 1;
     }
@@ -92,7 +96,10 @@ export function localWriter(
         waiting.push({ operations, options, resolve, reject });
         draining ??= drain();
       }),
-    sweep: async (now, limit) => sweep(now, limit),
+    async sweep(now, limit) {
+      stop.guard(sweepStaged);
+      return sweep(now, limit);
+    },
     read: async (key) => get(key),
     close: async () => {
       await draining;

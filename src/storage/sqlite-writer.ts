@@ -2,8 +2,8 @@
 import process from "node:process";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import type { StoredEntry } from "./adapter.ts";
 import { failStop } from "./sqlite-fail-stop.ts";
+import type { ReadEntry } from "./sqlite-large-cache.ts";
 import {
   type Done,
   type FromWriter,
@@ -14,11 +14,14 @@ import {
   type WriterData,
 } from "./sqlite-messages.ts";
 import { connectDatabase } from "./sqlite-open.ts";
+import { stager } from "./sqlite-stager.ts";
 import { localWriter } from "./sqlite-write.ts";
 
 const { path, namespace, stop, commits } = workerData as WriterData;
 const database = connectDatabase(path);
-const writer = localWriter(database, namespace, { stop: failStop(stop), ...(commits && { commits }) });
+const fails = failStop(stop);
+const writer = localWriter(database, namespace, { stop: fails, ...(commits && { commits }) });
+const stages = stager(path, fails);
 let written: number[] = [];
 let replies: Reply[] = [];
 
@@ -39,10 +42,10 @@ function send(): void {
   replies = [];
 }
 
-/** What a reply gives away: the buffer of an entry's value. */
+/** What a reply gives away: the buffers of an entry's value. */
 function buffersOf(answer: Reply): ArrayBuffer[] {
-  const entry = "done" in answer ? (answer.done as Partial<StoredEntry> | null) : null;
-  return entry?.value === undefined ? [] : [entry.value.buffer as ArrayBuffer];
+  const { value, parts } = (("done" in answer && answer.done) || {}) as Partial<ReadEntry>;
+  return (parts ?? (value && [value]) ?? []).map(({ buffer }) => buffer as ArrayBuffer);
 }
 
 async function answer(id: number, work: Promise<Done>): Promise<void> {
@@ -58,6 +61,7 @@ parentPort?.on("message", async (message: ToWriter) => {
     await writer.close();
     // What that has answered is on its way first.
     await nextTurn();
+    stages.close();
     database.close();
     // This thread alone. Deno's port has no `close`.
     process.exit();
@@ -67,8 +71,16 @@ parentPort?.on("message", async (message: ToWriter) => {
   } else if ("read" in message) {
     const { id, key } = message.read;
     void answer(id, writer.read(key));
+  } else if ("stage" in message) {
+    const { id, stage, at, pieces } = message.stage;
+    reply({ id, done: { staged: stages.add(stage, at, pieces), parts: pieces } });
+  } else if ("endStage" in message) {
+    const { id, stage } = message.endStage;
+    stages.end(stage);
+    reply({ id, done: null });
   } else {
-    for (const { id, operations, options } of unpack(message)) void answer(id, writer.write(operations, options));
+    for (const { id, operations, options } of unpack(message, stages.idOf))
+      void answer(id, writer.write(operations, options));
   }
 });
 parentPort?.postMessage("ready");

@@ -4,6 +4,7 @@ import type { StorageAdapter, StorageView } from "./adapter.ts";
 import { cachedReads } from "./sqlite-cache.ts";
 import { type CommitCounts, commitCounts, commitsOf } from "./sqlite-counts.ts";
 import { type FailStop, failStop } from "./sqlite-fail-stop.ts";
+import { largeReads } from "./sqlite-large-cache.ts";
 import { attempt, connectDatabase, openDatabase } from "./sqlite-open.ts";
 import { reads } from "./sqlite-read.ts";
 import { migrateDatabase } from "./sqlite-schema.ts";
@@ -39,18 +40,23 @@ export function sqliteStorage({
   const cache = cachedReads(database, reader.getSmall, reader.list);
   const stop = failStop();
   const commits = commitCounts();
-  const writer =
+  const thread =
     file === ":memory:"
-      ? localWriter(database, namespace, { stop, commits })
+      ? null
       : writerThread(
           { path: file, namespace, stop: stop.shared, commits },
           () => writerOf(file, namespace, { stop, commits }),
           cache.endTurn,
         );
+  const writer = thread ?? localWriter(database, namespace, { stop, commits });
+
+  const large = largeReads(database, namespace, writer.read);
 
   function get(key: string) {
-    const entry = attempt(() => cache.get(key));
-    return entry === undefined ? writer.read(key) : entry;
+    return attempt(() => {
+      const entry = cache.get(key);
+      return entry === undefined ? large(key) : entry;
+    });
   }
 
   return {
@@ -74,6 +80,7 @@ export function sqliteStorage({
     // In memory there is no second connection to see the moment by.
     ...(path !== ":memory:" && { snapshot: () => attempt(() => snapshotOf(file, namespace)) }),
     write: writer.write,
+    ...(thread !== null && { stage: thread.stage }),
     migrate: () => {
       cache.endTurn();
       return stop.guard(() => migrateDatabase(database));

@@ -1,7 +1,15 @@
 /** The only door to storage: keys, limits, expiry, versions and conditions are settled here, whatever the engine. */
 
 import { base64UrlOf } from "../core/bytes.ts";
-import { type Condition, type Expiry, expiresAtOf, isLive, type StoredEntry } from "../core/entry.ts";
+import {
+  type Condition,
+  type Expiry,
+  expiresAtOf,
+  inParts,
+  isLive,
+  type StoredEntry,
+  valueLength,
+} from "../core/entry.ts";
 import { faulty, KvError, type KvIssue, onPurpose } from "../core/errors.ts";
 import { checkKey, utf8Length } from "../core/key.ts";
 import {
@@ -29,6 +37,8 @@ import { OUTCOME_UNKNOWN } from "./failures.ts";
 /** A value to store: checked JSON text, with when it expires. */
 export interface NewEntry extends Expiry {
   value: Uint8Array;
+  /** As in `StoredEntry`. */
+  parts?: readonly Uint8Array[];
   metadata: string | null;
 }
 
@@ -68,6 +78,8 @@ export interface Store {
   put(key: string, entry: NewEntry, condition?: Condition): Promise<StoredEntry>;
   /** Whether there was a live entry to delete (`true` always where the engine cannot tell). */
   delete(key: string, condition?: Condition): Promise<boolean>;
+  /** As `StorageAdapter.stage`. */
+  readonly stage: StorageAdapter["stage"];
   list(request: ListRequest): Promise<ListPage>;
   /**
    * Operations in their order, an answer each; with `atomic` all or none. Throws with nothing done where an operation can
@@ -143,10 +155,12 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     return write;
   }
 
-  function storedEntry({ value, metadata, ...expiry }: NewEntry, at: number): StoredEntry {
-    checkSize("value", value.length, limits.value);
+  function storedEntry(entry: NewEntry, at: number): StoredEntry {
+    const { metadata, parts } = entry;
+    checkSize("value", valueLength(entry), limits.value);
     if (metadata !== null) checkSize("metadata", utf8Length(metadata), limits.metadata);
-    return { value, metadata, expiresAt: expiresAtOf(expiry, at), version: version() };
+    const rest = { metadata, expiresAt: expiresAtOf(entry, at), version: version() };
+    return parts ? inParts(parts, rest) : { value: entry.value, ...rest };
   }
 
   /** Each operation as the adapter is given it; throws with the code of the first that is wrong and an issue for each. */
@@ -225,6 +239,7 @@ export function createStore(adapter: StorageAdapter, options: StoreOptions): Sto
     engine: adapter.engine,
     capabilities,
     limits,
+    stage: adapter.stage,
 
     get(key) {
       const live = (entry: StoredEntry | null) => (entry !== null && isLive(entry, now()) ? entry : null);

@@ -151,6 +151,24 @@ describe("raw values", () => {
   });
 });
 
+describe("a long string", () => {
+  it("is looked at four bytes by four, and no byte of it is missed, wherever it lies", () => {
+    const before = '{"value":"'.length;
+    for (let byte = 0; byte < 256; byte++) {
+      for (let place = 124; place < 140; place++) {
+        const text = bytesOf(`{"value":"${"x".repeat(160)}"}`);
+        text[before + place] = byte;
+        const expected = outcome(text, [1]);
+        for (let offset = 0; offset < 4; offset++) {
+          const body = new Uint8Array(text.length + offset).subarray(offset);
+          body.set(text);
+          expect(outcome(body), `byte ${byte} at ${place} of ${offset}`).toEqual(expected);
+        }
+      }
+    }
+  });
+});
+
 describe("the request's own members", () => {
   it.each([
     ['{"value":1,"value":2}', /^Duplicate member at byte 11: .*"value" again/],

@@ -22,6 +22,9 @@ const FEW = Math.ceil(IMAGES / 3);
 /** Long enough for several checkpoints, which come at each 4 MiB of log. */
 const WRITES = 400;
 const LENGTH = 20_000;
+/** Of values that are staged, in several steps, before they are written, and how many of those. */
+const LARGE_LENGTH = 3_000_000;
+const LARGE_WRITES = 30;
 
 if (noShim && process.env.CI) it("power cuts can be tested", () => expect(noShim).toBe(false));
 
@@ -42,9 +45,9 @@ describe.skipIf(noShim)(`power cuts${noShim ? ` (${noShim})` : ""}`, () => {
   });
 
   /** Runs the command under load until so many writes are acknowledged, and ends it. */
-  async function run(end: NodeJS.Signals, { writes = WRITES, env = {} } = {}) {
+  async function run(end: NodeJS.Signals, { writes = WRITES, length = LENGTH, env = {} } = {}) {
     const service = await startCommand(folder, { env: { KV_API_KEY: KEY, ...shim.env(folder), ...env } });
-    const load = startLoad({ url: service.url, ledger, random: next, length: LENGTH });
+    const load = startLoad({ url: service.url, ledger, random: next, length });
     await expect.poll(() => load.count, { interval: 5, timeout: 60_000 }).toBeGreaterThan(writes);
     if (end === "SIGTERM") await load.stop();
     await service.kill(end);
@@ -72,6 +75,14 @@ describe.skipIf(noShim)(`power cuts${noShim ? ` (${noShim})` : ""}`, () => {
     // There was something to lose, and checkpoints were among it.
     expect(unflushed).toBeGreaterThan(IMAGES);
     expect(checkpointsOf(calls)).toBeGreaterThan(3);
+  }, 300_000);
+
+  it(`lose no large value that was acknowledged, and leave none in half, in ${FEW} images`, async () => {
+    await run("SIGKILL", { writes: LARGE_WRITES, length: LARGE_LENGTH });
+    const { faults, lost, damaged, unflushed } = await images();
+    expect(faults).toEqual([]);
+    expect({ lost, damaged }).toEqual({ lost: 0, damaged: 0 });
+    expect(unflushed).toBeGreaterThan(FEW);
   }, 300_000);
 
   it.each([

@@ -504,7 +504,7 @@ describe("the file", () => {
       version: "v",
       updated_at: now,
     });
-    expect(database.prepare("PRAGMA user_version").get()?.user_version).toBe(2);
+    expect(database.prepare("PRAGMA user_version").get()?.user_version).toBe(3);
     expect(database.prepare("PRAGMA journal_mode").get()?.journal_mode).toBe("wal");
     database.close();
   });
@@ -577,7 +577,7 @@ describe("a file that cannot be used is refused in one line", () => {
     newer.exec("PRAGMA user_version = 7; CREATE TABLE future (x)");
     newer.close();
     expect(refusal("kv.sqlite")).toBe(
-      `Cannot open the database "…/kv.sqlite": it was made by a newer version (its schema is 7, this version knows 2); update @workertown/kv`,
+      `Cannot open the database "…/kv.sqlite": it was made by a newer version (its schema is 7, this version knows 3); update @workertown/kv`,
     );
     const after = new DatabaseSync(path);
     expect(after.prepare("PRAGMA journal_mode").get()?.journal_mode).toBe("delete");

@@ -2,7 +2,7 @@
 import { concat } from "./core/bytes.ts";
 import type { Stage } from "./storage/adapter.ts";
 
-/** Shorter chunks are gathered, so that no body comes to many pieces. */
+/** Shorter chunks are gathered, so that pieces have as many bytes in the middle, and no body comes to many. */
 const LEAST_BYTES = 32_768;
 const GATHERED_BYTES = 65_536;
 /** How many pieces are staged at once. */
@@ -18,6 +18,8 @@ export class Parts {
   #gathered = Buffer.alloc(0);
   /** How many bytes have been gathered. */
   #length = 0;
+  /** How many have come. */
+  #total = 0;
   /** The first piece that has not been staged; the value begins in the one before all. */
   #next = 1;
 
@@ -28,7 +30,8 @@ export class Parts {
   /** Takes a chunk, which is nobody else's from then on. */
   keep(chunk: Buffer): void {
     const isOwn = chunk.length === chunk.buffer.byteLength;
-    if (isOwn && chunk.length >= LEAST_BYTES && (this.#length === 0 || this.#length >= LEAST_BYTES)) {
+    this.#total += chunk.length;
+    if (isOwn && chunk.length >= LEAST_BYTES && this.#mayFlush()) {
       this.#flush();
       this.#pieces.push(chunk);
     } else {
@@ -60,6 +63,12 @@ export class Parts {
     const all = [...head, ...parts.slice(1, staged), ...tail];
     this.#stage.stands(all);
     return all;
+  }
+
+  /** Whether what has been gathered may be a piece, however short it is. The first is long: the value begins in it. */
+  #mayFlush(): boolean {
+    const pieces = this.#pieces.length;
+    return this.#length === 0 || (pieces > 0 && this.#total >= (pieces + 2) * LEAST_BYTES);
   }
 
   /** Takes what there is room for, and says how much. */

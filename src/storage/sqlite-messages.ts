@@ -68,7 +68,11 @@ export type Stages = WeakMap<readonly Uint8Array[], number>;
 
 /** Calls as a message, with copies of their values but for those that are staged. */
 export function pack(calls: readonly PackedCall[], stages: Stages = new WeakMap()): WriteMessage {
-  const partsOf = ({ parts, value }: StoredEntry) => (parts === undefined ? [value] : stages.has(parts) ? [] : parts);
+  // Not by name: to take `value` out of an entry in parts is to copy it.
+  const partsOf = (entry: StoredEntry) => {
+    if (entry.parts === undefined) return [entry.value];
+    return stages.has(entry.parts) ? [] : entry.parts;
+  };
   let length = 0;
   for (const { operations } of calls) {
     for (const operation of operations) if (operation.kind === "put") length += lengthOf(partsOf(operation.entry));

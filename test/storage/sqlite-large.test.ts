@@ -37,8 +37,13 @@ const textOf = (count: number, mark?: string) => Buffer.from(concat(piecesOf(cou
 
 let versions = 0;
 function put(key: string, parts: readonly Uint8Array[], condition?: Condition): WriteOperation {
-  const rest = { metadata: null, expiresAt: null, version: `v${versions++}` };
-  return { kind: "put", key, entry: inParts(parts, rest), condition };
+  const entry = {
+    ...{ parts, metadata: null, expiresAt: null, version: `v${versions++}` },
+    get value(): Uint8Array {
+      throw new Error("Nobody needs it in one piece");
+    },
+  };
+  return { kind: "put", key, entry, condition };
 }
 const write = async (...operations: WriteOperation[]) => storage.write(operations, { now, atomic: false });
 

@@ -1,3 +1,4 @@
+import { valueLength } from "../core/entry.ts";
 import type { StorageAdapter, StoredEntry } from "./adapter.ts";
 
 export interface CacheOptions {
@@ -46,10 +47,10 @@ export function cached(adapter: StorageAdapter, { maxBytes, maxAge, now }: Cache
 
   function keep(key: string, entry: StoredEntry, readAt: number): void {
     drop(key);
-    const size = entry.value.length + (key.length + (entry.metadata?.length ?? 0)) * 2 + OVERHEAD_BYTES;
+    const size = valueLength(entry) + (key.length + (entry.metadata?.length ?? 0)) * 2 + OVERHEAD_BYTES;
     if (size > maxBytes) return;
     // A view would keep the whole buffer that it is a part of.
-    const isView = entry.value.byteLength < entry.value.buffer.byteLength;
+    const isView = entry.parts === undefined && entry.value.byteLength < entry.value.buffer.byteLength;
     const own = isView ? { ...entry, value: new Uint8Array(entry.value) } : entry;
     entries.set(key, { entry: own, bytes: size, until: readAt + maxAge * 1000 });
     bytes += size;

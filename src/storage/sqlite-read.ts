@@ -36,9 +36,9 @@ export function finder(database: DatabaseSync, namespace: string): Find {
   return (key, valueBytes) => {
     const row = rowOf(valueBytes, key);
     if (row === undefined) return null;
-    const [short, metadata, expiresAt, version, large] = row;
-    const value = large !== null && sizeOf(large) <= valueBytes ? concat(partsOf(large)) : short;
-    return { value, metadata, expiresAt, version };
+    const large = row[4];
+    const value = large !== null && sizeOf(large) <= valueBytes ? concat(partsOf(large)) : row[0];
+    return { value, metadata: row[1], expiresAt: row[2], version: row[3] };
   };
 }
 

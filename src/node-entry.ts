@@ -48,7 +48,9 @@ function answerFound(
 
 function answerEntry(exchange: Exchange, stored: StoredEntry): void {
   const length = valueLength(stored);
-  if (length > STREAM_BYTES) exchange.hold(length, exchange.shareOfAnswer);
+  // Of a value in parts that was put, the answer is made of the body, which is held already.
+  const isHeld = exchange.method === "PUT" && stored.parts !== undefined;
+  if (length > STREAM_BYTES && !isHeld) exchange.hold(length, exchange.shareOfAnswer);
   exchange.answer(entryAnswer(stored, exchange.method));
 }
 

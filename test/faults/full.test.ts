@@ -81,7 +81,7 @@ describe.each(DISKS)("a full disk: %s", (_, make) => {
   it("refuses what does not fit with 507 and changes nothing, reads on, and writes again once there is room", async () => {
     using disk = make();
     const start = () => startCommand(disk.folder, { env: { KV_API_KEY: KEY, ...disk.env } });
-    const service = await start();
+    await using service = await start();
     const held = new Map<string, string>();
     const put = async (key: string, value: string) => {
       const { status, json } = await request(`${service.url}/v1/kv/${key}`, "PUT", { body: { value } });
@@ -94,15 +94,20 @@ describe.each(DISKS)("a full disk: %s", (_, make) => {
 
     expect(await putMany("a", 1000)).toEqual(Array(40).fill(200));
     disk.fill();
-    // What room the files have left is used up first.
-    await putMany("b", 60_000);
-    expect(await putMany("c", 60_000)).toEqual(Array(40).fill(507));
-    const operations = [
-      { op: "put", key: "a/0", value: "x".repeat(100_000) },
-      { op: "delete", key: "a/1" },
-    ];
-    const batch = await request(`${service.url}/v1/kv`, "POST", { body: { operations, atomic: true } });
-    expect([batch.status, batch.json.detail]).toEqual([507, FULL]);
+    const value = "x".repeat(100_000);
+    const batch = async () => {
+      const operations = [
+        { op: "put", key: "a/0", value },
+        { op: "delete", key: "a/1" },
+      ];
+      const { status, json } = await request(`${service.url}/v1/kv`, "POST", { body: { operations, atomic: true } });
+      if (status !== 200) expect([status, json.detail]).toEqual([507, FULL]);
+      else if (held.set("a/0", value)) held.delete("a/1");
+      return status;
+    };
+    // What room the files have left is used up first, and the log's own once more when it begins anew.
+    let rounds = 0;
+    while ((await putMany("b", 60_000)).includes(200) || (await batch()) === 200) expect(++rounds).toBeLessThan(20);
 
     expect(await heldBy(service.url)).toEqual(held);
     expect((await request(`${service.url}/ready`, "GET")).status).toBe(200);

@@ -71,9 +71,10 @@ function textOf(head: Head, own: readonly string[], body: Body): string | null {
 
 /** A stored entry in its envelope. */
 export function entryBody(stored: StoredEntry): AnswerBody {
-  const { value, parts } = stored;
   const tail = Buffer.from(`${attributes(stored)}}`);
-  if (parts !== undefined) return [Buffer.from(ENTRY_OPEN), ...parts, tail];
+  // Before its value is looked at, which would be put together then.
+  if (stored.parts !== undefined) return [Buffer.from(ENTRY_OPEN), ...stored.parts, tail];
+  const { value } = stored;
   if (value.length > COPIED_BYTES) return [Buffer.from(ENTRY_OPEN), value, tail];
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
   return { latin1: ENTRY_OPEN + bytes.toString("latin1") + tail.toString("latin1") };

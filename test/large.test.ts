@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { inParts } from "../src/core/entry.ts";
+import { entryBody } from "../src/node-answer.ts";
 import { sqliteStorage } from "../src/storage/sqlite.ts";
 import { startCommand } from "./command.ts";
 import { random } from "./engines/history.ts";
@@ -256,4 +258,17 @@ describe("a crash while a large value arrives", () => {
     expect(rows()).toEqual({ large: 1, staged: 0, astray: 0 });
     expect((await get()).equals(answerOf(old))).toBe(true);
   });
+});
+
+it("an answer is made of the pieces: nobody puts the value together", () => {
+  const parts = [Buffer.from('"a'), Buffer.from('b"')];
+  const entry = inParts(parts, { metadata: null, expiresAt: null, version: "v" });
+  Object.defineProperty(entry, "value", {
+    get() {
+      throw new Error("The value was put together");
+    },
+  });
+  const body = entryBody(entry) as Uint8Array[];
+  expect(Buffer.concat(body).toString()).toBe('{"status":200,"success":true,"data":"ab"}');
+  expect(body).toContain(parts[0]);
 });

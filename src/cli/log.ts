@@ -6,8 +6,12 @@ export type LogFormat = (typeof LOG_FORMATS)[number];
 
 /** How long an access line waits for others to be written with it. Errors and warnings go out at once. */
 const LOG_MS = 20;
+/** How many bytes wait at most. */
+const LOG_BYTES = 65_536;
 let format: LogFormat = "text";
-let lines = "";
+/** What waits, as bytes: to put together as many strings would cost more than all else about a line. */
+let waiting = Buffer.alloc(0);
+let length = 0;
 
 /** From now on; before it is known, it is text. */
 export function setLogFormat(chosen: LogFormat): void {
@@ -15,23 +19,41 @@ export function setLogFormat(chosen: LogFormat): void {
 }
 
 export function log(entry: LogEntry): void {
-  const line = format === "json" ? jsonOf(entry) : textOf(entry);
   if (entry.level !== "info") {
+    let line = "";
+    write(entry, (piece) => {
+      line += piece;
+    });
     process.stderr.write(line);
     return;
   }
-  if (lines === "") setTimeout(flushLog, LOG_MS);
-  lines += line;
+  if (length === 0) setTimeout(flushLog, LOG_MS);
+  write(entry, add);
+}
+
+function add(text: string): void {
+  // A character is three bytes at most.
+  if (length + text.length * 3 > LOG_BYTES) flushLog();
+  if (text.length * 3 > LOG_BYTES) {
+    process.stdout.write(text);
+    return;
+  }
+  if (waiting.length === 0) waiting = Buffer.allocUnsafeSlow(LOG_BYTES);
+  const start = length;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit > 0x7f) {
+      length = start + waiting.write(text, start);
+      return;
+    }
+    waiting[length++] = unit;
+  }
 }
 
 export function flushLog(): void {
-  // Which it mostly is, and which is written twice as fast.
-  process.stdout.write(lines, isAscii(lines) ? "latin1" : "utf8");
-  lines = "";
-}
-
-function isAscii(text: string): boolean {
-  return !/[^\0-\x7f]/.test(text);
+  // A copy: where output is not written at once, the next lines would be in it.
+  process.stdout.write(Buffer.from(waiting.subarray(0, length)));
+  length = 0;
 }
 
 /** One object and one line, whatever is in it. */
@@ -47,12 +69,25 @@ function startOf({ time, level, message }: LogEntry): string {
   return start.text;
 }
 
-function textOf(entry: LogEntry): string {
+/** Gives a line to `put`, in pieces. */
+function write(entry: LogEntry, put: (piece: string) => void): void {
+  if (format === "json") {
+    put(jsonOf(entry));
+    return;
+  }
   const { requestId, duration, cause } = entry;
-  let line = startOf(entry);
-  if (duration !== undefined) line += ` ${duration} ms`;
-  if (requestId !== undefined) line += ` [${requestId}]`;
-  return line + (cause === undefined ? "\n" : `\n${cause}\n`);
+  put(startOf(entry));
+  if (duration !== undefined) {
+    put(" ");
+    put(String(duration));
+    put(" ms");
+  }
+  if (requestId !== undefined) {
+    put(" [");
+    put(requestId);
+    put("]");
+  }
+  put(cause === undefined ? "\n" : `\n${cause}\n`);
 }
 
 const now = () => new Date().toISOString();

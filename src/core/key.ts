@@ -20,6 +20,7 @@ export function checkKey(key: string, maxBytes: number): string {
 
 /** The key that a percent-encoded path names, decoded once (RFC 3986, section 2.1); throws `invalid_key`. */
 export function decodeKey(encoded: string): string {
+  if (!encoded.includes("%")) return encoded;
   try {
     return decodeURIComponent(encoded);
   } catch {

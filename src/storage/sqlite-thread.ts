@@ -16,6 +16,9 @@ import {
 } from "./sqlite-messages.ts";
 import type { Writer } from "./sqlite-write.ts";
 
+/** How many calls are sent before the turn of the event loop ends. */
+const AT_ONCE = 16;
+
 interface Waiting {
   resolve(done: Done): void;
   reject(error: unknown): void;
@@ -90,7 +93,7 @@ export function writerThread(
     worker.postMessage(message, transfer);
   }
 
-  /** Everything of one turn in one message. */
+  /** What has come in one turn in one message, or in several, so that the thread need not wait until the turn is over. */
   function flush(): void {
     if (outbox.length === 0) return;
     const message = pack(outbox, stages);
@@ -126,7 +129,9 @@ export function writerThread(
     write: (operations, options) =>
       answer(
         (id) => {
-          if (outbox.push({ id, operations, options }) === 1) setImmediate(flush);
+          const length = outbox.push({ id, operations, options });
+          if (length === AT_ONCE) flush();
+          else if (length === 1) setImmediate(flush);
         },
         (writer) => writer.write(operations, options),
       ),

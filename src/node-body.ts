@@ -54,10 +54,13 @@ export function scanBody(
   });
 }
 
+/** How long a client may send what nobody wants before it is cut off, in milliseconds. */
+const LINGER_MS = 2000;
+
 /** Resolves when a body that nobody wants has come, or soon: a client that is still sending would not see the refusal. */
 export function drained(request: IncomingMessage): Promise<void> {
   return new Promise((resolve) => {
-    const late = setTimeout(resolve, DRAIN_MS);
+    const late = setTimeout(resolve, LINGER_MS);
     request
       .resume()
       .once("close", resolve)

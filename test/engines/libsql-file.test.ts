@@ -75,10 +75,12 @@ describe("libsql, a file", () => {
     const [path, mine] = [freshFile(), freshFile()];
     const before = sqliteStorage({ path });
     const long = `"${"x".repeat(5000)}"`;
-    await write(before, put("k", `{"x":1.0}`, { metadata: '"m"', expiresAt: NOW + 5 }), put("long", long));
+    const large = `"${"y".repeat(500_000)}"`;
+    const entry = put("k", `{"x":1.0}`, { metadata: '"m"', expiresAt: NOW + 5 });
+    await write(before, entry, put("long", long), put("large", large));
     await before.close?.();
     const storage = libsqlStorage({ url: `file:${path}` });
-    const newer = { code: "unavailable", message: expect.stringContaining("its schema is 2, this version knows 1") };
+    const newer = { code: "unavailable", message: expect.stringContaining("its schema is 3, this version knows 1") };
     await expect(storage.migrate?.()).rejects.toMatchObject(newer);
     await expect(write(storage, put("l", "2"))).rejects.toMatchObject(newer);
     await storage.close?.();
@@ -94,6 +96,7 @@ describe("libsql, a file", () => {
     expect(await own.get("k")).toMatchObject({ metadata: '"m"', expiresAt: NOW + 5 });
     expect(textOf(await own.get("k"))).toBe(`{"x":1.0}`);
     expect(textOf(await own.get("long"))).toBe(long);
+    expect(textOf(await own.get("large"))).toBe(large);
     await own.close?.();
   });
 

@@ -80,12 +80,21 @@ export function entryBody(stored: StoredEntry): AnswerBody {
   return { latin1: ENTRY_OPEN + bytes.toString("latin1") + tail.toString("latin1") };
 }
 
-/** The envelope around data that is given as JSON text in pieces. */
-export function dataBody(pieces: readonly Piece[]): AnswerBody {
-  const bytes = envelope(pieces);
-  const length = lengthOf(bytes);
-  if (length > STREAM_BYTES) return { groups: inGroups(bytes), length };
-  return bytes.length === 1 ? (bytes[0] as Uint8Array) : Buffer.concat(bytes);
+/** The envelope around data that is given as JSON text in pieces, each written where it is to stand unless it is large. */
+export function dataBody(data: readonly Piece[]): AnswerBody {
+  const pieces = [ENTRY_OPEN, ...data, "}"];
+  const length = pieces.reduce((sum, piece) => sum + Buffer.byteLength(piece), 0);
+  if (length > STREAM_BYTES) return { groups: inGroups(envelope(data)), length };
+  const body = Buffer.allocUnsafeSlow(length);
+  let at = 0;
+  for (const piece of pieces) {
+    if (typeof piece === "string") at += body.write(piece, at);
+    else {
+      body.set(piece, at);
+      at += piece.length;
+    }
+  }
+  return body;
 }
 
 /** Sends an answer; throws where a field of it cannot be sent. */

@@ -1,10 +1,8 @@
 /** A list and a batch, from Node's own request. */
-import { STREAM_BYTES } from "./core/limits.ts";
 import { type AnswerBody, answerOf, dataBody } from "./node-answer.ts";
 import { type Arrival, type Exchange, hasBody, READ, readRequest, type Work, WRITE } from "./node-exchange.ts";
 import { batchBody, runBody } from "./routes/batch.ts";
 import { listRequest, pagePieces, parseQuery } from "./routes/entries.ts";
-import { ENTRY_OPEN, type Piece } from "./routes/respond.ts";
 import { LIST_QUERY } from "./routes/schema.ts";
 import type { ListedEntry } from "./storage/adapter.ts";
 import type { ListPage } from "./storage/store.ts";
@@ -22,7 +20,7 @@ export function listWork(query: string, { instance: { store } }: Arrival): Work 
 const bodies = new WeakMap<readonly ListedEntry[], Uint8Array>();
 
 function newBody(page: ListPage): AnswerBody {
-  const body = bodyOf(pagePieces(page));
+  const body = dataBody(pagePieces(page));
   if (body instanceof Uint8Array) bodies.set(page.entries, body);
   return body;
 }
@@ -32,25 +30,8 @@ export function batchWork(arrival: Arrival): Work {
   const { store } = instance;
   return async (exchange) => {
     const body = await readRequest(exchange, arrival, batchBody(store.limits));
-    answerData(exchange, bodyOf(await runBody(store, principal, body)));
+    answerData(exchange, dataBody(await runBody(store, principal, body)));
   };
-}
-
-/** The envelope around data: in one piece where it is not large, each text written where it is to stand. */
-function bodyOf(data: readonly Piece[]): AnswerBody {
-  const pieces = [ENTRY_OPEN, ...data, "}"];
-  const length = pieces.reduce((sum, piece) => sum + Buffer.byteLength(piece), 0);
-  if (length > STREAM_BYTES) return dataBody(data);
-  const body = Buffer.allocUnsafeSlow(length);
-  let at = 0;
-  for (const piece of pieces) {
-    if (typeof piece === "string") at += body.write(piece, at);
-    else {
-      body.set(piece, at);
-      at += piece.length;
-    }
-  }
-  return body;
 }
 
 function answerData(exchange: Exchange, body: AnswerBody): void {

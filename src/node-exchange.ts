@@ -91,10 +91,7 @@ export class Exchange {
     const { request, response } = this.#arrival;
     const own = ["x-request-id", this.#requestId, ...this.#told];
     // What is still to come of the body is not the next request.
-    if (!request.complete && hasBody(this.method)) {
-      response.shouldKeepAlive = false;
-      own.push("connection", "close");
-    }
+    if (!request.complete && hasBody(this.method)) response.shouldKeepAlive = false;
     send(response, answer, own);
     this.#config.logger(
       accessEntry({

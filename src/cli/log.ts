@@ -51,6 +51,7 @@ function add(text: string): void {
 }
 
 export function flushLog(): void {
+  if (length === 0) return;
   // A copy: where output is not written at once, the next lines would be in it.
   process.stdout.write(Buffer.from(waiting.subarray(0, length)));
   length = 0;
@@ -62,11 +63,12 @@ function jsonOf({ time, level, message, ...rest }: LogEntry): string {
 }
 
 /** How the last line began: those of one millisecond mostly begin alike. */
-let start = { time: "", message: "", text: "" };
+let lastStart = { time: "", message: "", text: "" };
 
 function startOf({ time, level, message }: LogEntry): string {
-  if (time !== start.time || message !== start.message) start = { time, message, text: `${time} ${level} ${message}` };
-  return start.text;
+  if (time !== lastStart.time || message !== lastStart.message)
+    lastStart = { time, message, text: `${time} ${level} ${message}` };
+  return lastStart.text;
 }
 
 /** Gives a line to `put`, in pieces. */

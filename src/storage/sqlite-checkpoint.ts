@@ -18,10 +18,13 @@ export interface Checkpointer {
  * Moves the log into the database from time to time. SQLite would do so by itself, but says nothing of a flush that fails
  * then, and may take pages for moved that were never written: it begins the log anew, and they are gone.
  */
-export function checkpointer(database: DatabaseSync, stop: FailStop, atPages = CHECKPOINT_PAGES): Checkpointer {
-  const checkpoint = database.prepare("PRAGMA wal_checkpoint(PASSIVE)");
+export function checkpointer(
+  database: DatabaseSync,
+  stop: FailStop,
   // What a start has found or written goes with the first commit.
-  let pages = atPages === CHECKPOINT_PAGES ? atPages : 0;
+  { atPages = CHECKPOINT_PAGES, pages = atPages }: { atPages?: number; pages?: number } = {},
+): Checkpointer {
+  const checkpoint = database.prepare("PRAGMA wal_checkpoint(PASSIVE)");
 
   return {
     committed(writes, bytes) {

@@ -1,7 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { lengthOf } from "../core/bytes.ts";
 import { inParts } from "../core/entry.ts";
-import { keyBytes } from "../core/key.ts";
 import type { StoredEntry } from "./adapter.ts";
 import { LARGE_ID, namespaceId, textOf } from "./sqlite-schema.ts";
 
@@ -31,7 +30,7 @@ export function largeReads(
 ) {
   const head = database.prepare(
     `SELECT ${LARGE_ID} AS id, ${textOf("metadata")} AS metadata, expires_at AS expiresAt, version
-      FROM workertown_kv_entry WHERE namespace = ${namespaceId(database, namespace)} AND name = ?`,
+      FROM workertown_kv_entry WHERE namespace = ${namespaceId(database, namespace)} AND name = CAST(? AS BLOB)`,
   );
   /** In the order of their last use. */
   const kept = new Map<number, readonly Uint8Array[]>();
@@ -70,7 +69,7 @@ export function largeReads(
   }
 
   return function get(key: string): StoredEntry | Promise<StoredEntry | null> {
-    const row = head.get(keyBytes(key)) as unknown as Head | undefined;
+    const row = head.get(key) as unknown as Head | undefined;
     const parts = kept.get(row?.id ?? 0);
     if (row === undefined || row.id === null || parts === undefined) return fromFile(key);
     kept.delete(row.id);

@@ -22,16 +22,24 @@ type JoinedRow = [length: number | null, string | null, number | null, version: 
 /** The entry under a key; `value: null` where it takes more than so many bytes. */
 export type Find = (key: string, valueBytes: number) => FoundEntry | null;
 
-/** How one entry is read over a connection. */
-export function finder(database: DatabaseSync, namespace: string): Find {
+/** How the row of one entry is read over a connection: without its value where that takes more than so many bytes. */
+function rowFinder(
+  database: DatabaseSync,
+  namespace: string,
+): (valueBytes: number, key: string) => EntryRow | undefined {
   // A value comes out as bytes: a trip through a JavaScript string costs more, the longer the dearer (bench/json-text.ts).
   // A key goes in as a string: to make bytes of it here costs more than to let SQLite take it for bytes.
-  const rowOf = arrays<EntryRow>(
+  return arrays<EntryRow>(
     database.prepare(
       `SELECT ${VALUE} AS value, ${textOf("metadata")} AS metadata, expires_at, version, ${LARGE_ID} AS large FROM ${ENTRIES}
         WHERE namespace = ${namespaceId(database, namespace)} AND name = CAST(?2 AS BLOB)`,
     ),
   ).get;
+}
+
+/** How one entry is read over a connection. */
+export function finder(database: DatabaseSync, namespace: string): Find {
+  const rowOf = rowFinder(database, namespace);
   const { sizeOf, partsOf } = largeReader(database);
   return (key, valueBytes) => {
     const row = rowOf(valueBytes, key);
@@ -44,25 +52,22 @@ export function finder(database: DatabaseSync, namespace: string): Find {
 
 /** An entry over a connection, its value in pieces where it is kept so. */
 export function partsReader(database: DatabaseSync, namespace: string): (key: string) => ReadEntry | null {
-  const find = finder(database, namespace);
+  const rowOf = rowFinder(database, namespace);
   const { partsOf } = largeReader(database);
-  const largeOf = database.prepare(
-    `SELECT ${LARGE_ID} AS large FROM workertown_kv_entry
-      WHERE namespace = ${namespaceId(database, namespace)} AND name = CAST(? AS BLOB)`,
-  );
   return (key) =>
     attempt(() =>
       inOneView(database, () => {
-        const large = largeOf.get(key)?.large as number | null | undefined;
-        const entry = find(key, typeof large === "number" ? NO_VALUE : Number.MAX_SAFE_INTEGER);
-        if (entry === null || typeof large !== "number") return entry as StoredEntry | null;
-        return { ...entry, value: EMPTY, parts: partsOf(large), large };
+        const row = rowOf(Number.MAX_SAFE_INTEGER, key);
+        if (row === undefined) return null;
+        const [value, metadata, expiresAt, version, large] = row;
+        const rest = { metadata, expiresAt, version };
+        return large === null
+          ? { value: value as Uint8Array, ...rest }
+          : { value: EMPTY, parts: partsOf(large), large, ...rest };
       }),
     );
 }
 
-/** As a limit of bytes, for no value at all: the shortest has one. */
-const NO_VALUE = 0;
 const EMPTY = new Uint8Array(0);
 
 /** How several entries are read: `value: null` where it takes more than what those before it leave of so many bytes. */

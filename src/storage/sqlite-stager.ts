@@ -21,14 +21,12 @@ export function stager(path: string, stop: FailStop) {
   const ids = new Map<number, number>();
   let open: ReturnType<typeof connect> | null = null;
   let unflushed = 0;
-  /** Bytes that the log may be moved for, once nobody waits for it. */
-  let unmoved = 0;
   let flushing = false;
 
   function connect() {
     const database = connectDatabase(path);
     database.exec("PRAGMA synchronous = NORMAL");
-    const log = checkpointer(database, stop, CHECKPOINT_PAGES);
+    const log = checkpointer(database, stop, { atPages: CHECKPOINT_PAGES, pages: 0 });
     return { database, log, large: largeWriter(database), file: openSync(`${path}-wal`, "r+") };
   }
 
@@ -42,17 +40,18 @@ export function stager(path: string, stop: FailStop) {
     });
     // Not before: one that was undone is given to another.
     ids.set(stage, id);
-    flush(lengthOf(pieces));
+    const bytes = lengthOf(pieces);
+    open.log.committed(0, bytes);
+    flush(open.file, bytes);
   }
 
   /** Leaves less to do for the commit that somebody waits for; whether it fails, that one is told too. */
-  function flush(bytes: number): void {
+  function flush(log: number, bytes: number): void {
     unflushed += bytes;
-    unmoved += bytes;
-    if (open === null || flushing || unflushed < FLUSH_BYTES) return;
+    if (flushing || unflushed < FLUSH_BYTES) return;
     flushing = true;
     unflushed = 0;
-    fdatasync(open.file, () => {
+    fdatasync(log, () => {
       flushing = false;
     });
   }
@@ -79,9 +78,8 @@ export function stager(path: string, stop: FailStop) {
       if (id === undefined || open === null || stop.refusal() !== null) return;
       try {
         open.large.forget(id);
-        open.log.committed(0, unmoved);
+        // Nobody waits for it now.
         if (open.log.isDue()) open.log.move();
-        unmoved = 0;
       } catch (error) {
         stop.note(error);
       }

@@ -49,10 +49,8 @@ export function writerThread(
   function start(): Worker {
     const started = new Worker(writerUrl(), { workerData: data });
     let failure: unknown;
-    let ready = false;
     started.on("message", (message: FromWriter) => {
       if (message === "ready") {
-        ready = true;
         isReady = true;
         return;
       }
@@ -63,13 +61,13 @@ export function writerThread(
     });
     started.on("error", (error) => {
       failure = error;
-      threadless = !ready;
+      threadless = !isReady;
     });
     ended = new Promise((resolve) => {
       started.on("exit", () => {
         worker = null;
+        const outcome = isReady ? OUTCOME_UNKNOWN : "";
         isReady = false;
-        const outcome = ready ? OUTCOME_UNKNOWN : "";
         const error = new KvError("unavailable", `The thread that writes has ended${outcome}`, { cause: failure });
         for (const { reject } of waiting.values()) reject(error);
         waiting.clear();
@@ -102,21 +100,18 @@ export function writerThread(
   }
 
   /** By the thread, and by nobody else. */
-  function ask<T extends Done>(message: (id: number) => ToWriter, transfer?: ArrayBuffer[]): Promise<T> {
+  function asked<T extends Done>(ask: (id: number) => void): Promise<T> {
     const id = ids++;
     const done = new Promise<Done>((resolve, reject) => waiting.set(id, { resolve, reject }));
-    send(message(id), transfer);
+    ask(id);
     return done as Promise<T>;
   }
 
   /** By the thread, or where none could even begin, and so has done nothing, by the other one. */
   async function answer<T extends Done>(ask: (id: number) => void, here: (writer: Writer) => Promise<T>): Promise<T> {
     if (!threadless) {
-      const id = ids++;
-      const done = new Promise<Done>((resolve, reject) => waiting.set(id, { resolve, reject }));
-      ask(id);
       try {
-        return (await done) as T;
+        return await asked<T>(ask);
       } catch (error) {
         if (!threadless) throw error;
       }
@@ -153,7 +148,7 @@ export function writerThread(
         async add(at, pieces) {
           if (!complete) return pieces;
           const transfer = pieces.map(({ buffer }) => buffer as ArrayBuffer);
-          const { staged, parts } = await ask<Staged>((id) => ({ stage: { id, stage, at, pieces } }), transfer);
+          const { staged, parts } = await asked<Staged>((id) => send({ stage: { id, stage, at, pieces } }, transfer));
           complete &&= staged;
           return parts;
         },
@@ -161,7 +156,7 @@ export function writerThread(
           if (complete) stages.set(parts, stage);
         },
         end() {
-          if (isReady) ask((id) => ({ endStage: { id, stage } })).catch(() => {});
+          if (isReady) asked((id) => send({ endStage: { id, stage } })).catch(() => {});
         },
       };
     },
